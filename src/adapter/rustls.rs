@@ -1,0 +1,191 @@
+//! The cache as rustls 0.23's server session storage.
+//!
+//! ```
+//! use refrain::adapter::rustls::Sessions;
+//! use refrain::{ContextId, SessionCache};
+//!
+//! # fn install(config: &mut rustls::ServerConfig) -> Result<(), refrain::Error> {
+//! let cache = SessionCache::builder().capacity(100_000).build()?;
+//! config.session_storage = Sessions::new(&cache, ContextId::derive("my-server", &[("cert", b"fingerprint")]))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The cache outlives the configuration: build the next one, with a new certificate or a new policy, on the same cache.
+//! Keep the [`ContextId`] if the sessions of the old configuration may be resumed under the new one, and change it if
+//! not. rustls itself keeps no two configurations apart that share a storage.
+//!
+//! What this adds to rustls's own memory cache: sessions expire (rustls compares no session's age with its lifetime),
+//! no lock and no linear search, statistics, callbacks, and memory that is wiped.
+//!
+//! What rustls's interface can't show, this can't promise:
+//!
+//! * Which handshake asks is unknown. So the number of look-ups that may reach the get callback is bounded per thread
+//!   and second, not per handshake; a session's generation is the one at the moment of `put`, not at the start of the
+//!   handshake; and an authentication deadline is not carried from one session to the ones that are born from its
+//!   resumption.
+//! * rustls takes a TLS 1.3 session before it has verified that the client knows the secret. Who has seen an id on the
+//!   wire can burn it: its owner then gets a full handshake.
+//! * rustls's `get` and `take` return a `Vec`, which is allocated here, outside of the engine, and which rustls frees
+//!   without wiping it. What it hands to `put` is wiped here.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::StoresServerSessions;
+
+use crate::cache::SessionCache;
+use crate::clock::Time;
+use crate::context::Context;
+use crate::error::Error;
+use crate::id::{ContextId, SessionId};
+use crate::session::Session;
+
+/// The lifetime that rustls tells TLS 1.3 clients. A session is not kept longer than that.
+pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Look-ups a second that one thread may make by the get callback, unless it is told otherwise.
+const EXTERNAL_PER_SECOND: u32 = 1000;
+
+/// The first two bytes of what rustls stores for TLS 1.2: the protocol version.
+const TLS12: [u8; 2] = [0x03, 0x03];
+
+/// Server sessions of one rustls configuration, kept in a [`SessionCache`].
+///
+/// Each look-up hashes once and copies the payload into a `Vec`. No method blocks, but for the cache's new and get
+/// callbacks, if they are set; no method panics.
+pub struct Sessions {
+    cache: SessionCache,
+    context: Context,
+    external_per_second: u32,
+}
+
+impl Sessions {
+    /// The storage to put into [`ServerConfig::session_storage`](rustls::ServerConfig::session_storage).
+    ///
+    /// The context decides which configurations may resume each other's sessions: derive it from the certificates, the
+    /// client CAs and whatever else differs between your policies.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionCache::context`].
+    pub fn new(cache: &SessionCache, context: ContextId) -> Result<Arc<Self>, Error> {
+        Self::with_external_rate(cache, context, EXTERNAL_PER_SECOND)
+    }
+
+    /// As [`new`](Self::new), with a bound of its own on the look-ups that one thread may make by the get callback in a
+    /// second. One ClientHello can carry hundreds of ids; those beyond the bound are misses.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionCache::context`].
+    pub fn with_external_rate(
+        cache: &SessionCache,
+        context: ContextId,
+        per_second: u32,
+    ) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self {
+            context: cache.context(context)?,
+            cache: cache.clone(),
+            external_per_second: per_second,
+        }))
+    }
+
+    /// The cache behind it.
+    pub fn cache(&self) -> &SessionCache {
+        &self.cache
+    }
+
+    /// The context of its sessions.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn store(&self, key: &[u8], value: &[u8]) -> Option<bool> {
+        let id = SessionId::new(key).ok()?;
+        let builder = Session::builder(&self.context, id);
+        let session = if self.cache.timeout() > LIFETIME {
+            builder.timeout(LIFETIME).build(value)
+        } else {
+            builder.build(value)
+        };
+        Some(self.cache.establish(session.ok()?))
+    }
+
+    fn find(&self, key: &[u8], single_use: bool) -> Option<Vec<u8>> {
+        let id = SessionId::new(key).ok()?;
+        // A TLS 1.3 client may offer the id of somebody's TLS 1.2 session, which it has seen in clear. That must not
+        // burn the session.
+        if single_use
+            && self
+                .cache
+                .with(&self.context, &id, |s| s.payload().starts_with(&TLS12))
+                .unwrap_or(false)
+        {
+            return None;
+        }
+        let may_ask = || spend_token(self.cache.now(), self.external_per_second);
+        let session = self.cache.resume(&self.context, &id, single_use, may_ask)?;
+        Some(session.payload().to_vec())
+    }
+}
+
+impl StoresServerSessions for Sessions {
+    /// Stores a session. False only if it is stored neither here nor, by the new callback, elsewhere.
+    fn put(&self, key: Vec<u8>, mut value: Vec<u8>) -> bool {
+        let stored = self.store(&key, &value).unwrap_or(false);
+        wipe(&mut value);
+        stored
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.find(key, false)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.find(key, true)
+    }
+
+    fn can_cache(&self) -> bool {
+        self.cache.serves_handshakes()
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("cache", &self.cache)
+            .field("context", &self.context)
+            .finish()
+    }
+}
+
+thread_local! {
+    /// Tokens that this thread has left, in thousandths, and when it was last given some.
+    static TOKENS: Cell<(u64, Option<Time>)> = const { Cell::new((0, None)) };
+}
+
+/// Takes one token from the thread's bucket, which fills at `per_second` and holds a second's worth.
+fn spend_token(now: Time, per_second: u32) -> bool {
+    let full = u64::from(per_second) * 1000;
+    TOKENS.with(|cell| {
+        let (tokens, since) = cell.get();
+        let earned = since.map_or(full, |since| {
+            let millis = now.saturating_since(since).as_millis() as u64;
+            millis.saturating_mul(u64::from(per_second))
+        });
+        let tokens = tokens.saturating_add(earned).min(full);
+        let left = tokens.checked_sub(1000);
+        cell.set((left.unwrap_or(tokens), Some(now)));
+        left.is_some()
+    })
+}
+
+/// Overwrites what a `Vec` holds before it is freed.
+fn wipe(bytes: &mut Vec<u8>) {
+    bytes.fill(0);
+    // The compiler must believe that somebody looks at the zeros.
+    std::hint::black_box(bytes.as_mut_slice());
+}

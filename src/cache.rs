@@ -1,0 +1,320 @@
+//! The door: what a server does with its session cache.
+
+mod handshake;
+mod life;
+mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::config::{Builder, CacheMode};
+use crate::context::Context;
+use crate::engine::Added;
+use crate::error::Error;
+use crate::id::{ContextId, SessionId};
+use crate::removal::RemovalCause;
+use crate::session::Session;
+use crate::stats::{Stats, StatsHandle};
+use crate::sync::atomic::Ordering;
+
+use life::{Core, Owner};
+
+/// A TLS session cache for many threads. Clones are handles to the same cache.
+///
+/// | operation | progress | cost besides the session's own lines |
+/// |---|---|---|
+/// | [`with`](Self::with) | wait-free | 2 lines read (bucket, header); locked: the pin's own line; nothing shared is written once the session is warm |
+/// | [`get`](Self::get) | wait-free | as `with`, and one locked increment of the session's count |
+/// | [`add`](Self::add) | lock-free | 2 to 4 lines; locked: 5 to 8; one clock call; no allocation (the [`Session`] is the one) |
+/// | [`take`](Self::take), [`remove`](Self::remove) | lock-free | 2 lines; locked: 8 or 9; no allocation |
+///
+/// The pin is crossbeam-epoch's: one locked instruction, and every 128th of a thread's pins looks at the other threads'
+/// lines. No operation above waits for another thread, runs user code (but the closure given to `with`), calls into
+/// the allocator or frees a session that was in the cache; maintenance does all that.
+///
+/// *What is linearizable*: `add`, `with`, `get`, `take`, `remove` and expiry, for each id. *What is not*: `len`,
+/// `stats`, and sweeps over all sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)),
+/// which see each session at some moment during the call.
+///
+/// Dropping the last handle removes every session ([`RemovalCause::Dropped`]), calls the remove callback for each, and
+/// joins the cache's threads; when it happens in a remove callback, the listener thread does all that once the callback
+/// has returned. Handles of sessions stay valid after that.
+///
+/// # Examples
+///
+/// ```
+/// use refrain::{ContextId, Session, SessionCache, SessionId};
+///
+/// let cache = SessionCache::builder().capacity(10_000).build()?;
+/// let context = cache.context(ContextId::derive("shop", &[("cert", b"fingerprint")]))?;
+///
+/// // A full handshake ends: store what the TLS stack wants back.
+/// let id = SessionId::new(&[7; 32])?;
+/// assert!(cache.add(Session::new(&context, id, b"state")?).is_cached());
+///
+/// // The client returns.
+/// let len = cache.with(&context, &id, |session| session.payload().len());
+/// assert_eq!(len, Some(5));
+///
+/// // Single use: of any number of callers, one gets it.
+/// assert!(cache.take(&context, &id).is_some());
+/// assert!(cache.take(&context, &id).is_none());
+/// # Ok::<(), refrain::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SessionCache {
+    core: Arc<Core>,
+    /// Its drop is the cache's end: the core itself is shared with the threads.
+    _owner: Arc<Owner>,
+}
+
+impl SessionCache {
+    /// Builds a cache; every setting has a default.
+    #[doc(alias = "SSL_CTX_new")]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The handle for a context id, which lookups are made with. Keep it; this call takes a lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyContexts`] if as many contexts as [`Builder::max_contexts`] allows are in use, and
+    /// [`Error::ContextNumbersExhausted`] after four billion contexts and invalidations in one process.
+    #[doc(alias = "SSL_CTX_set_session_id_context")]
+    pub fn context(&self, id: ContextId) -> Result<Context, Error> {
+        let (context, gave_up) = self.core.engine.contexts.intern(id)?;
+        if gave_up {
+            self.core.engine.note_invalidation();
+            self.core.engine.wake_maintainer();
+        }
+        Ok(context)
+    }
+
+    /// Adds a session. Its deadline is its timeout from now, or its authentication deadline if that is earlier.
+    ///
+    /// The cache keeps the handle; clone it before to keep one as well. Of sessions with the same id, the one added last
+    /// is found; the one before it is replaced without a callback. A full cache evicts: what is expired, then what
+    /// belongs to an invalidated context, then the oldest that was not looked up since it was added or last spared.
+    /// The newcomer is never its own victim, and the number of sessions never exceeds the capacity, not even for a
+    /// moment. The callbacks for new sessions are not called: they belong to handshakes.
+    ///
+    /// Lock-free. Brings the cache's clock up to date.
+    #[doc(alias = "SSL_CTX_add_session")]
+    pub fn add(&self, session: Session) -> Added {
+        let now = self.core.engine.clock.refresh();
+        self.core.engine.add(session, self.core.timeout(), now)
+    }
+
+    /// Lends the live session of an id to a closure: get0.
+    ///
+    /// Wait-free (but for the pin, whose collector's part is lock-free). While the closure runs, no memory is freed: a
+    /// slow one costs memory, up to the [backlog](Builder::backlog), and never anybody's progress. It may use the
+    /// cache. To keep the session, clone it.
+    #[inline]
+    #[doc(alias = "SSL_get0_session")]
+    pub fn with<R>(
+        &self,
+        context: &Context,
+        id: &SessionId,
+        f: impl FnOnce(&Session) -> R,
+    ) -> Option<R> {
+        let engine = &self.core.engine;
+        let now = engine.clock.now();
+        let update = self.core.mode().contains(CacheMode::UPDATE_TIME);
+        engine.with(id, context.number(), now, |raw, _| {
+            // SAFETY: the session is alive under the pin, and this handle is not dropped.
+            let session = std::mem::ManuallyDrop::new(unsafe { Session::from_raw(raw) });
+            if update {
+                self.core.touch(&session, now);
+            }
+            f(&session)
+        })
+    }
+
+    /// The live session of an id, with a reference of its own: get1.
+    ///
+    /// Wait-free; one locked instruction more than [`with`](Self::with).
+    #[inline]
+    #[doc(alias = "SSL_get1_session")]
+    pub fn get(&self, context: &Context, id: &SessionId) -> Option<Session> {
+        let engine = &self.core.engine;
+        let now = engine.clock.now();
+        let raw = engine.get(id, context.number(), now)?;
+        // SAFETY: the reference that `get` took.
+        let session = unsafe { Session::from_raw(raw) };
+        if self.core.mode().contains(CacheMode::UPDATE_TIME) {
+            self.core.touch(&session, now);
+        }
+        Some(session)
+    }
+
+    /// Removes the live session of an id and returns it: of any number of callers, exactly one gets it.
+    ///
+    /// This is what makes a session single-use: TLS 1.3 tickets, 0-RTT. Lock-free: it starts over only when the session
+    /// was replaced meanwhile. The remove callback hears [`RemovalCause::Taken`].
+    pub fn take(&self, context: &Context, id: &SessionId) -> Option<Session> {
+        let engine = &self.core.engine;
+        let now = engine.clock.now();
+        let raw = engine.take(id, context.number(), now, RemovalCause::Taken)?;
+        // SAFETY: the reference that `take` took.
+        Some(unsafe { Session::from_raw(raw) })
+    }
+
+    /// Takes this very session: true for exactly one caller, and only while it is in the cache and has not expired.
+    ///
+    /// For stacks that first look ([`get`](Self::get)), then verify that the client knows the session's secret, then
+    /// use it up, so that an id alone can't burn another client's session. Lock-free.
+    pub fn take_exact(&self, session: &Session) -> bool {
+        let now = self.core.engine.clock.now();
+        self.core
+            .engine
+            .end_exact(session.raw(), RemovalCause::Taken, |s| !s.is_expired(now))
+    }
+
+    /// Removes the live session of an id. True for exactly one caller. Lock-free.
+    pub fn remove(&self, context: &Context, id: &SessionId) -> bool {
+        let engine = &self.core.engine;
+        let now = engine.clock.now();
+        engine
+            .take(id, context.number(), now, RemovalCause::Removed)
+            // SAFETY: the reference that it took, which ends here.
+            .map(|raw| drop(unsafe { Session::from_raw(raw) }))
+            .is_some()
+    }
+
+    /// Removes this very session, expired or not; one that was never added can't be added any more. True for exactly
+    /// one caller, and the remove callback hears of it once. Lock-free.
+    ///
+    /// False for a session of another cache; and for one that was never added while the backlog is full, which is then
+    /// left as it is.
+    #[doc(alias = "SSL_CTX_remove_session")]
+    pub fn remove_exact(&self, session: &Session) -> bool {
+        self.core
+            .engine
+            .end_exact(session.raw(), RemovalCause::Removed, |_| true)
+    }
+
+    /// Whether there is a live session of this id. Counts as a lookup.
+    #[doc(alias = "SSL_has_matching_session_id")]
+    pub fn contains(&self, context: &Context, id: &SessionId) -> bool {
+        let engine = &self.core.engine;
+        let now = engine.clock.now();
+        engine.with(id, context.number(), now, |_, _| ()).is_some()
+    }
+
+    /// Removes every session that is expired at `now`, which may lie in the future; returns how many. The remove
+    /// callback hears [`RemovalCause::Expired`] for each, from the listener.
+    ///
+    /// Looks at every session, on the calling thread; holds nobody up.
+    #[doc(alias = "SSL_CTX_flush_sessions")]
+    pub fn flush(&self, now: Time) -> usize {
+        self.core.engine.clock.refresh();
+        self.core
+            .sweep(|state| state.is_expired(now).then_some(RemovalCause::Expired))
+    }
+
+    /// Makes every session of a context unfindable, at once and for good, in constant time. They are removed by
+    /// maintenance ([`RemovalCause::Invalidated`]), before anything else is evicted.
+    ///
+    /// The context itself lives on: what is stored under it from now on is found. A session built before, of a
+    /// handshake that began before, is refused ([`NotCached::Stale`](crate::NotCached::Stale)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignContext`] for a context of another cache; [`Error::ContextNumbersExhausted`] as for
+    /// [`context`](Self::context).
+    pub fn invalidate_context(&self, context: &Context) -> Result<(), Error> {
+        self.core.engine.invalidate(context)?;
+        self.core.engine.wake_maintainer();
+        Ok(())
+    }
+
+    /// Removes every session for which `keep` says no ([`RemovalCause::Retained`]); returns how many. `keep` runs on the
+    /// calling thread, holding nothing, and may use the cache.
+    pub fn retain(&self, mut keep: impl FnMut(&Session) -> bool) -> usize {
+        let mut removed = 0;
+        self.core.engine.for_each(|session| {
+            if session.is_resumable() && !keep(&session) {
+                let cause = RemovalCause::Retained;
+                removed += usize::from(self.core.engine.end_exact(session.raw(), cause, |_| true));
+            }
+        });
+        self.core.engine.wake_maintainer();
+        removed
+    }
+
+    /// Removes every session ([`RemovalCause::Cleared`]); returns how many. One that is added meanwhile may stay.
+    pub fn clear(&self) -> usize {
+        self.core.sweep(|_| Some(RemovalCause::Cleared))
+    }
+
+    /// How many sessions it holds, expired ones that have not been collected included; adds under way may count.
+    #[doc(alias = "SSL_CTX_sess_number")]
+    pub fn len(&self) -> usize {
+        self.core.engine.entries() as usize
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A snapshot of the counters.
+    pub fn stats(&self) -> Stats {
+        self.core.engine.cells.sum()
+    }
+
+    /// A handle to the counters that outlives the cache.
+    pub fn stats_handle(&self) -> StatsHandle {
+        StatsHandle(Arc::clone(&self.core.engine.cells))
+    }
+
+    /// Reads the clock: the time that [`flush`](Self::flush) and deadlines are measured in. Brings the cache's own time
+    /// up to date.
+    pub fn now(&self) -> Time {
+        self.core.engine.clock.refresh()
+    }
+}
+
+impl Core {
+    /// The cache's timeout for sessions without one of their own.
+    fn timeout(&self) -> std::time::Duration {
+        // ORDERING: Relaxed. A number on its own.
+        std::time::Duration::from_millis(self.timeout.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn mode(&self) -> CacheMode {
+        // ORDERING: Relaxed. A number on its own.
+        CacheMode::from_bits(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// Gives a session its timeout again, under `UPDATE_TIME`. Writes only if that gains a clock's step.
+    fn touch(&self, session: &Session, now: Time) {
+        let timeout = session.timeout().unwrap_or_else(|| self.timeout());
+        let deadline = (now + timeout).min(session.not_after());
+        if deadline > session.deadline() {
+            // SAFETY: the caller has a handle or a pin.
+            let header = unsafe { session.raw().header() };
+            header.state.postpone(deadline, now);
+        }
+    }
+
+    fn sweep(&self, judge: impl Fn(crate::engine::word::State) -> Option<RemovalCause>) -> usize {
+        let ended = self.engine.sweep(judge);
+        self.engine.wake_maintainer();
+        ended
+    }
+}
+
+impl fmt::Debug for SessionCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCache")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! What adapters do for a handshake: the mode decides, and the callbacks for external stores are called.
+
+use crate::callbacks::Lookup;
+use crate::config::CacheMode;
+use crate::context::Context;
+use crate::engine::{Added, NotCached};
+use crate::id::SessionId;
+use crate::removal::RemovalCause;
+use crate::session::Session;
+
+use super::SessionCache;
+
+impl SessionCache {
+    /// Whether server handshakes may use the cache.
+    #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
+    pub(crate) fn serves_handshakes(&self) -> bool {
+        self.mode().contains(CacheMode::SERVER)
+    }
+
+    /// Stores a server handshake's session and tells the new callback. Returns whether it is stored anywhere, so that
+    /// the client may be told its id.
+    #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
+    pub(crate) fn establish(&self, session: Session) -> bool {
+        let core = &self.core;
+        if !self.serves_handshakes() {
+            return false;
+        }
+        let kept = session.clone();
+        let added = if self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
+            Added::NotCached(NotCached::Disabled)
+        } else {
+            self.add(session)
+        };
+        // A session that is too late or too large to be worth keeping here is not offered elsewhere either.
+        let wanted = match added {
+            Added::NotCached(reason) => !matches!(reason, NotCached::Expired | NotCached::Stale),
+            Added::Removed => false,
+            _ => true,
+        };
+        let has_external = core.callbacks.new.is_set();
+        if !wanted {
+            return false;
+        }
+        if !core.callbacks.ask_new(&kept, &core.engine.cells) {
+            core.engine
+                .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
+            return false;
+        }
+        added.is_cached() || has_external
+    }
+
+    /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. For single
+    /// use it is taken, and nobody else gets it.
+    #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
+    pub(crate) fn resume(
+        &self,
+        context: &Context,
+        id: &SessionId,
+        single_use: bool,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Option<Session> {
+        if !self.serves_handshakes() {
+            return None;
+        }
+        if !self.mode().contains(CacheMode::NO_INTERNAL_LOOKUP) {
+            let found = if single_use {
+                self.take(context, id)
+            } else {
+                self.get(context, id)
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        let core = &self.core;
+        if !core.callbacks.get.is_set() || !may_ask() {
+            return None;
+        }
+        let lookup = Lookup {
+            context,
+            id,
+            single_use,
+        };
+        let session = core.callbacks.ask_get(&lookup, &core.engine.cells)?;
+        if !self.is_acceptable(&session, context, id) {
+            return None;
+        }
+        core.engine.cells.external_hits.add(1);
+        if !single_use && !self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
+            // Whether it is kept here too does not matter to this handshake.
+            let _ = self.add(session.clone());
+        }
+        Some(session)
+    }
+
+    /// Whether what came from outside is what was asked for, and still good.
+    fn is_acceptable(&self, session: &Session, context: &Context, id: &SessionId) -> bool {
+        let now = self.core.engine.clock.refresh();
+        // SAFETY: the handle is a reference.
+        let (header, number) = unsafe { (session.raw().header(), session.raw().context()) };
+        let timeout = session.timeout().unwrap_or_else(|| self.timeout());
+        let alive = match header.state.load().life() {
+            crate::engine::word::Life::New => !timeout.is_zero(),
+            crate::engine::word::Life::Live => now < session.deadline(),
+            _ => false,
+        };
+        alive
+            && now < session.not_after()
+            && session.id() == id.as_bytes()
+            && number == context.number()
+    }
+}

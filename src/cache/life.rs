@@ -1,0 +1,215 @@
+//! A cache's beginning, its two threads, and its end.
+//!
+//! The maintainer runs no user code, so the listener can't hold it up; the listener runs nothing else. Neither ever
+//! waits for itself: when a remove callback drops the last handle of the cache, the listener sees everything out after
+//! that callback has returned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::callbacks::{Callbacks, RemoveSink};
+use crate::config::{Builder, CacheMode, Maintenance};
+use crate::engine::maintain::{Departures, Maintained};
+use crate::engine::{Engine, Plan};
+use crate::error::Error;
+use crate::removal::RemovalCause;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, lock};
+
+use super::SessionCache;
+
+/// The maintainer's longest sleep, and so the bound on how stale the coarse clock of an idle cache is.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// Its shortest, while something waits for readers or callbacks.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+
+/// What handles and threads share.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    pub(super) departures: Departures,
+    pub(super) callbacks: Callbacks,
+    /// In milliseconds.
+    pub(super) timeout: AtomicU64,
+    pub(super) mode: AtomicU32,
+    pub(super) max_capacity: usize,
+    pub(super) maintenance: Maintenance,
+    sleep: Duration,
+    stop: AtomicBool,
+    /// The last handle was dropped on one of the threads: the listener sees everything out.
+    orphaned: AtomicBool,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    maintainer: Option<JoinHandle<()>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+/// The handles' common possession: dropped with the last of them.
+#[derive(Debug)]
+pub(super) struct Owner(Arc<Core>);
+
+impl SessionCache {
+    pub(crate) fn start(builder: Builder, plan: Plan) -> Result<Self, Error> {
+        let core = Arc::new(Core {
+            max_capacity: plan.max_capacity,
+            engine: Engine::new(plan),
+            departures: Departures::new(),
+            callbacks: builder.callbacks,
+            timeout: AtomicU64::new(super::settings::millis(builder.timeout)),
+            mode: AtomicU32::new(builder.mode.bits()),
+            maintenance: builder.maintenance,
+            sleep: (builder.tick / 4).clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
+            stop: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
+            threads: Mutex::new(Threads::default()),
+        });
+        // From here on, an error drops the owner, which stops what has been started.
+        let owner = Owner(Arc::clone(&core));
+        if builder.maintenance == Maintenance::Threads {
+            let mut threads = lock(&core.threads);
+            threads.maintainer = Some(spawn("refrain-maintain", &core, Core::maintain_forever)?);
+            threads.listener = Some(spawn("refrain-listen", &core, Core::listen_forever)?);
+        }
+        Ok(Self {
+            core,
+            _owner: Arc::new(owner),
+        })
+    }
+
+    /// Does what the maintainer does, once and on the calling thread; with [`Maintenance::Manual`], also calls the remove
+    /// callbacks that are due. Returns what it did, and whether there is more to do at once.
+    ///
+    /// Who maintains by hand calls it about every quarter of a tick: each call brings the clock up to date. A call from
+    /// inside a remove callback calls no further callbacks.
+    pub fn run_maintenance(&self) -> Maintained {
+        let mut done = self.core.maintain();
+        if self.core.maintenance == Maintenance::Manual {
+            done.delivered = self.core.departures.deliver(&self.core.sink());
+            done.reclaimed += self.core.engine.reclaim(&self.core.departures);
+        }
+        done
+    }
+
+    /// Waits until everything that has left by now was seen out: its callback has returned, and its memory is wiped
+    /// unless a handle is left. For tests and for an orderly end.
+    ///
+    /// Blocks as long as a callback does, or a closure in [`with`](Self::with); returns at once inside a remove callback
+    /// of this cache, and must not be called inside `with`.
+    pub fn settle(&self) {
+        while !self.core.departures.is_delivering_here() {
+            let done = self.run_maintenance();
+            if !done.more && self.core.engine.is_settled(&self.core.departures) {
+                return;
+            }
+            thread::park_timeout(SHORTEST_SLEEP);
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn sink(&self) -> RemoveSink<'_> {
+        RemoveSink {
+            callbacks: &self.callbacks,
+            cells: &self.engine.cells,
+        }
+    }
+
+    fn maintain(&self) -> Maintained {
+        let expire = !CacheMode::from_bits(self.mode.load(Ordering::Relaxed))
+            .contains(CacheMode::NO_AUTO_CLEAR);
+        self.engine.maintain(&self.departures, &self.sink(), expire)
+    }
+
+    fn is_stopped(&self) -> bool {
+        // ORDERING: Acquire; partner: the Release store in `Owner::drop`.
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn maintain_forever(&self) {
+        self.engine.set_maintainer(thread::current());
+        let mut sleep = self.sleep;
+        while !self.is_stopped() {
+            let done = self.maintain();
+            if done.more {
+                thread::yield_now();
+                continue;
+            }
+            // What waits for a reader or a callback is looked at soon, and then less and less often.
+            sleep = if self.departures.is_idle() {
+                self.sleep
+            } else if done.reclaimed > 0 {
+                SHORTEST_SLEEP
+            } else {
+                (sleep * 2).clamp(SHORTEST_SLEEP, self.sleep)
+            };
+            thread::park_timeout(sleep);
+        }
+    }
+
+    fn listen_forever(&self) {
+        while !self.is_stopped() {
+            self.departures.wait(|| self.is_stopped());
+            self.departures.deliver(&self.sink());
+            self.engine.wake_maintainer();
+        }
+        // ORDERING: Acquire; partner: the Release store in `Owner::drop`. It comes before the store to `stop` there.
+        if self.orphaned.load(Ordering::Acquire) {
+            self.finish();
+        }
+    }
+
+    /// Removes and sees out everything. The caller is the last user, but for the maintainer, which it waits for.
+    fn finish(&self) {
+        let maintainer = lock(&self.threads).maintainer.take();
+        if let Some(maintainer) = maintainer {
+            let _ = maintainer.join();
+        }
+        self.engine.sweep(|_| Some(RemovalCause::Dropped));
+        self.engine.see_off(&self.departures, &self.sink());
+        debug_assert!(self.engine.is_pristine(), "everything was swept");
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let core = &self.0;
+        let here = thread::current().id();
+        let mut threads = lock(&core.threads);
+        let is_here = |handle: &Option<JoinHandle<()>>| {
+            handle.as_ref().is_some_and(|h| h.thread().id() == here)
+        };
+        let orphaned = is_here(&threads.maintainer) || is_here(&threads.listener);
+        let listener = threads.listener.take();
+        drop(threads);
+        // ORDERING: Release, both; partners: the Acquire loads by the threads.
+        core.orphaned.store(orphaned, Ordering::Release);
+        core.stop.store(true, Ordering::Release);
+        core.departures.wake_listener();
+        core.engine.wake_maintainer();
+        if orphaned {
+            // The listener ends by itself, and everything with it.
+            return;
+        }
+        if let Some(listener) = listener {
+            let _ = listener.join();
+        }
+        core.finish();
+    }
+}
+
+fn spawn(
+    name: &str,
+    core: &Arc<Core>,
+    run: impl FnOnce(&Core) + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    let core = Arc::clone(core);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || run(&core))
+        .map_err(|error| Error::Thread { kind: error.kind() })
+}

@@ -1,0 +1,362 @@
+//! How a session gets in: claim a slot, look again, publish.
+//!
+//! 1. The session goes from new to live and linked. That fails for one that was added before.
+//! 2. A published session of the same id, dead or alive, is replaced in its slot by one compare-and-swap.
+//! 3. Else a permit is taken, evicting if need be, and the first empty slot on the path is claimed: a tentative
+//!    pointer, which lookups pass by.
+//! 4. A SeqCst fence, and the path is read again. Of two adds of one id at least one sees the other. If the other has
+//!    published, this one takes its claim back and replaces it. If both are tentative, the one in the lower place stays:
+//!    the higher one takes itself back or is emptied by the lower.
+//! 5. The claim is published by a compare-and-swap: the add's linearization point. If the claim is gone, this add lost.
+//! 6. Another fence, and the state is read again: who removed the session meanwhile may not have found its slot.
+//!
+//! Locked instructions of a plain insertion, besides the pin: the state, the permit, the claim, the publication, the
+//! add's number, and a bit each in the wheel and the age ring where they are not set yet. A replacement has the state,
+//! the slot, and the replaced session's state and push. No allocation.
+
+use crate::budget::Permit;
+use crate::clock::Time;
+use crate::id::SessionId;
+use crate::reclaim::Guard;
+use crate::removal::RemovalCause;
+use crate::session::Session;
+use crate::sync::atomic::Ordering;
+use crate::sync::fence_after_rmw;
+
+use super::Engine;
+use super::bucket::Word;
+use super::header::Raw;
+use super::table::{Claim, Path, Place, Rival, Scan, Table};
+use super::word::{Begin, Life, Owed};
+
+/// Times that an add starts over because another was in its way.
+const ROUNDS: usize = 3;
+
+/// Times that an add looks at its path at all, evictions in between included.
+const LOOKS: usize = 8;
+
+/// What became of a session that was given to [`add`](crate::SessionCache::add).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a cache may refuse a session: a TLS stack should then not advertise it"]
+pub enum Added {
+    /// It is in the cache, and no live session of its id was before.
+    Inserted,
+    /// It is in the cache, in the place of another session of the same id, which fires no callback.
+    Replaced,
+    /// This very session is in the cache already; nothing was done (`SSL_CTX_add_session` returns 0).
+    AlreadyPresent,
+    /// This very session has been removed, or left the cache: it can't come back. Build a new one of the same bytes.
+    Removed,
+    /// The cache did not keep it, and no event tells of it. Unless the reason lay in the session itself or in the
+    /// backlog, its life is over: to try again, build a new one.
+    NotCached(NotCached),
+}
+
+impl Added {
+    /// Whether a lookup can find the session now.
+    pub const fn is_cached(self) -> bool {
+        matches!(self, Self::Inserted | Self::Replaced | Self::AlreadyPresent)
+    }
+}
+
+/// Why a sound session was not kept. A cache may always refuse; the client then gets a full handshake the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotCached {
+    /// Another add of the same id was under way and won.
+    Raced,
+    /// No room could be made within the effort that one add may spend.
+    Full,
+    /// Too much memory waits for callbacks or for slow readers; see [`Builder::backlog`](crate::Builder::backlog).
+    Backlog,
+    /// Its deadline has passed, or its timeout is zero.
+    Expired,
+    /// Its context has been invalidated since it was built, or belongs to another cache.
+    Stale,
+    /// The buckets of its path are full, as may happen to one id in many billions.
+    Crowded,
+    /// It is larger than [`Builder::max_session_bytes`](crate::Builder::max_session_bytes) or than the byte budget.
+    TooLarge,
+    /// The cache's mode does not let sessions be stored. Only said to handshakes.
+    Disabled,
+}
+
+/// An add under way.
+struct Add<'a> {
+    engine: &'a Engine,
+    guard: &'a Guard<'a>,
+    shard: usize,
+    path: Path,
+    id: SessionId,
+    context: u32,
+    raw: Raw,
+    units: u64,
+    held: Permit,
+    now: Time,
+}
+
+/// How an attempt to put the session into a slot ended.
+enum Landed {
+    /// Published there; a live session was replaced by it.
+    At(Place, bool),
+    /// Not published, and the session still owns its link.
+    Refused(NotCached),
+    /// Somebody emptied the slot that was claimed, and unlinked the session.
+    Lost,
+    /// Start over.
+    Again,
+}
+
+impl Engine {
+    /// Adds a session. The handle becomes the cache's reference.
+    pub(crate) fn add(&self, session: Session, timeout: std::time::Duration, now: Time) -> Added {
+        match self.try_add(session, timeout, now) {
+            Ok(added) => added,
+            Err(reason) => {
+                self.cells.not_cached.add(1);
+                match reason {
+                    NotCached::Backlog => self.cells.not_cached_backlog.add(1),
+                    NotCached::Raced => self.cells.not_cached_raced.add(1),
+                    _ => 0,
+                };
+                Added::NotCached(reason)
+            }
+        }
+    }
+
+    fn try_add(
+        &self,
+        session: Session,
+        timeout: std::time::Duration,
+        now: Time,
+    ) -> Result<Added, NotCached> {
+        let raw = session.raw();
+        // SAFETY: the handle is a reference; the guard below takes over when it has become the cache's.
+        let (header, extras, context, id, units) = unsafe {
+            (
+                raw.header(),
+                raw.extras(),
+                raw.context(),
+                raw.session_id(),
+                raw.units(),
+            )
+        };
+        match header.state.load().life() {
+            Life::New => {}
+            Life::Live => return Ok(Added::AlreadyPresent),
+            Life::Dead | Life::Replaced => return Ok(Added::Removed),
+        }
+        if !header.state.load().is_owned_by(self.cache) || !self.contexts.is_current(context) {
+            return Err(NotCached::Stale);
+        }
+        if session.memory() > self.max_session || units > self.cells.budget.limit().units() {
+            return Err(NotCached::TooLarge);
+        }
+        let deadline = session
+            .timeout()
+            .map_or(now + timeout, |own| now + own)
+            .min(extras.not_after);
+        if now >= deadline {
+            return Err(NotCached::Expired);
+        }
+        let (shard, path) = self.route(&id, context);
+        if self.is_backed_up(shard) {
+            return Err(NotCached::Backlog);
+        }
+        self.shards[shard].table.prefetch(&path);
+        let guard = self.domain.pin();
+        match header.state.begin(deadline) {
+            Begin::Begun => {}
+            Begin::AlreadyPresent => return Ok(Added::AlreadyPresent),
+            Begin::Ended => return Ok(Added::Removed),
+        }
+        let raw = session.into_raw();
+        let number = self.cells.shards[shard].begun.add(1);
+        let generation = self.shards[shard].age.generation(number);
+        // ORDERING: Relaxed. A hint, published with the session.
+        header.birth.store(generation as u32, Ordering::Relaxed);
+        let mut add = Add {
+            engine: self,
+            guard: &guard,
+            shard,
+            path,
+            id,
+            context,
+            raw,
+            units,
+            held: Permit::NONE,
+            now,
+        };
+        let landed = add.land();
+        self.cells.budget.release(add.held);
+        match landed {
+            Landed::At(place, replaced) => {
+                add.look_back(place);
+                let shard = &self.shards[shard];
+                shard.wheel.schedule(place.bucket, deadline);
+                shard.age.note(place.bucket, generation);
+                Ok(if replaced {
+                    Added::Replaced
+                } else {
+                    Added::Inserted
+                })
+            }
+            Landed::Refused(reason) => add.give_up(true, reason),
+            Landed::Again => add.give_up(true, NotCached::Raced),
+            Landed::Lost => add.give_up(false, NotCached::Raced),
+        }
+    }
+
+    /// Whether what has left the slots and not yet been freed, together with what is in them, is at its bound.
+    pub(super) fn is_backed_up(&self, shard: usize) -> bool {
+        let budget = &self.cells.budget;
+        let waiting = self.cells.backlog(shard);
+        // Most of the time nothing much waits, and the budget's busy line need not be read.
+        waiting > self.backlog
+            && waiting + budget.used().units() > budget.limit().units() + self.backlog
+    }
+}
+
+impl Add<'_> {
+    /// Puts the session into a slot.
+    fn land(&mut self) -> Landed {
+        let mut rounds = 0;
+        for _ in 0..LOOKS {
+            let table = &self.engine.shards[self.shard].table;
+            let landed = match table.scan(self.guard, &self.path, &self.id, self.context) {
+                Scan::Published(place, word, old) => self.replace(place, word, old),
+                Scan::Crowded => Landed::Refused(NotCached::Crowded),
+                Scan::Free(place) => {
+                    let need = Permit::new(1, self.units);
+                    if self.held.covers(need) {
+                        self.claim(place)
+                    } else if self.reserve(need) {
+                        // Making room may have taken long: look at the path afresh.
+                        continue;
+                    } else {
+                        Landed::Refused(NotCached::Full)
+                    }
+                }
+            };
+            match landed {
+                Landed::Again if rounds + 1 < ROUNDS => rounds += 1,
+                other => return other,
+            }
+        }
+        Landed::Again
+    }
+
+    fn reserve(&mut self, need: Permit) -> bool {
+        self.engine
+            .reserve(self.guard, self.shard, &mut self.held, need, self.now)
+    }
+
+    /// Puts the session into the slot of another of its id.
+    fn replace(&mut self, place: Place, word: Word, old: Raw) -> Landed {
+        // SAFETY: found in a slot under the guard.
+        let old_units = unsafe { old.units() };
+        // The slot's permit goes with it; only what the newcomer needs beyond it has to be found.
+        let slot = Permit::new(1, old_units);
+        let need = Permit::new(0, self.units.saturating_sub(old_units));
+        if need != Permit::NONE && !self.reserve(need) {
+            return Landed::Refused(NotCached::Full);
+        }
+        let table = &self.engine.shards[self.shard].table;
+        let new = Word::published(self.raw, Table::fingerprint(&self.path));
+        // LINEARIZATION: of an add that replaces.
+        if !table.replace(place, word, new) {
+            return Landed::Again;
+        }
+        self.held = self.held.and(slot).without(Permit::new(1, self.units));
+        // SAFETY: as above.
+        let was_live = unsafe { old.header() }.state.supersede();
+        if was_live {
+            self.engine.cells.shards[self.shard].replaced.add(1);
+        }
+        self.engine.settle(self.guard, self.shard, old, Owed::Push);
+        Landed::At(place, was_live)
+    }
+
+    /// Claims an empty slot, settles with other adds of the id, and publishes. The permit is held.
+    fn claim(&mut self, place: Place) -> Landed {
+        let table = &self.engine.shards[self.shard].table;
+        let fingerprint = Table::fingerprint(&self.path);
+        let tentative = Word::tentative(self.raw, fingerprint);
+        match table.claim(&self.path, place, tentative) {
+            Claim::Held => {}
+            Claim::Lost => return Landed::Again,
+            Claim::Saturated => return Landed::Refused(NotCached::Crowded),
+        }
+        // The permit is the slot's now.
+        let permit = Permit::new(1, self.units);
+        self.held = self.held.without(permit);
+        // ORDERING: SeqCst, behind the claim's read-modify-write; partner: this same fence in another add of the id.
+        // Whichever comes later sees the other's claim.
+        fence_after_rmw();
+        loop {
+            let rival = table.rescan(self.guard, &self.path, &self.id, self.context, place);
+            let verdict = match rival {
+                Rival::None => break,
+                Rival::Higher(other, word, raw) => {
+                    // Its add will find its claim gone.
+                    let freed = self
+                        .engine
+                        .unlink(self.guard, self.shard, &self.path, other, word, raw);
+                    self.engine.cells.budget.release(freed);
+                    continue;
+                }
+                Rival::Published => Landed::Again,
+                Rival::Lower => Landed::Refused(NotCached::Raced),
+            };
+            if !table.empty(&self.path, place, tentative) {
+                return Landed::Lost;
+            }
+            self.held = self.held.and(permit);
+            return verdict;
+        }
+        // LINEARIZATION: of an add that inserts.
+        if table.replace(place, tentative, Word::published(self.raw, fingerprint)) {
+            Landed::At(place, false)
+        } else {
+            Landed::Lost
+        }
+    }
+
+    /// Looks at the published session once more: somebody may have ended it before it stood in its slot, or its context
+    /// may have been invalidated.
+    fn look_back(&self, place: Place) {
+        let engine = self.engine;
+        // ORDERING: SeqCst, behind the publication's read-modify-write. Partners: the fence in `end_exact`, between
+        // ending a life and searching the slot; the fence in `Contexts::renew`, before a sweep; the fences of who
+        // drains a wheel position or an age generation, before the look at the bucket.
+        fence_after_rmw();
+        let word = Word::published(self.raw, Table::fingerprint(&self.path));
+        // SAFETY: the session is alive under the guard: it was in a slot.
+        let state = &unsafe { self.raw.header() }.state;
+        if !engine.contexts.is_current(self.context) {
+            if let Ok(owed) = state.end(RemovalCause::Invalidated, |_| true) {
+                engine.cells.shards[self.shard].end(RemovalCause::Invalidated);
+                engine.settle(self.guard, self.shard, self.raw, owed);
+            }
+        }
+        if state.load().life() == Life::Dead {
+            let freed = engine.unlink(self.guard, self.shard, &self.path, place, word, self.raw);
+            engine.cells.budget.release(freed);
+        }
+    }
+
+    /// Ends the life of a session that did not get in.
+    fn give_up(&self, linked_is_mine: bool, reason: NotCached) -> Result<Added, NotCached> {
+        // SAFETY: the session is alive under the guard: the cache's reference is not dropped before it has been pushed.
+        let (by_us, owed) = unsafe { self.raw.header() }.state.abandon(linked_is_mine);
+        if by_us {
+            self.engine.cells.shards[self.shard].abandoned.add(1);
+        }
+        self.engine.settle(self.guard, self.shard, self.raw, owed);
+        if by_us {
+            Err(reason)
+        } else {
+            Ok(Added::Removed)
+        }
+    }
+}

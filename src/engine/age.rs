@@ -1,0 +1,106 @@
+//! The age ring of a shard: first in, first out, with a second chance, and no queue.
+//!
+//! Adds are numbered; so and so many of them make a *generation*, and a ring of 64 bitmaps remembers which buckets got
+//! a session in which generation. To evict is to take a bit of the oldest generation and to look at that bucket: a
+//! session that old leaves, unless a lookup has found it since, in which case it is born again into the newest one.
+//! With 32 generations to a full shard, the order is exact for a small cache and true to about three percent of the
+//! capacity for a large one, at eight bytes a bucket.
+
+use crate::engine::bitmap::{Bitmaps, RING};
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Generations in which a shard's share of the capacity fills up.
+const GENERATIONS: usize = 32;
+
+#[derive(Debug)]
+pub(crate) struct Age {
+    ring: Bitmaps,
+    /// The oldest generation that may still have bits.
+    tail: AtomicU64,
+    /// An add's number shifted right by this is its generation.
+    shift: u32,
+}
+
+impl Age {
+    pub(crate) fn new(buckets: usize, share: usize) -> Self {
+        Self {
+            ring: Bitmaps::new(buckets),
+            tail: AtomicU64::new(0),
+            shift: (share / GENERATIONS).max(1).ilog2(),
+        }
+    }
+
+    /// The generation of the add with this number.
+    pub(crate) fn generation(&self, add: u64) -> u64 {
+        add >> self.shift
+    }
+
+    /// Remembers that a session of this generation stands in the bucket. The caller has published it and made a SeqCst
+    /// fence since.
+    pub(crate) fn note(&self, bucket: usize, generation: u64) {
+        self.ring.mark(generation, bucket);
+    }
+
+    /// Takes a bucket out of the oldest generation that has one, and tells the generation. The caller makes a SeqCst
+    /// fence before it looks at the bucket, and puts the bucket back by [`note`](Self::note) if sessions of that age
+    /// stay in it.
+    pub(crate) fn oldest(&self, newest: u64) -> Option<(usize, u64)> {
+        loop {
+            // ORDERING: Relaxed, also below. The tail is a hint where to begin; what it skips comes round again, since
+            // generations share positions.
+            let tail = self.tail.load(Ordering::Relaxed);
+            let from = tail.max((newest + 1).saturating_sub(RING));
+            if let Some(bucket) = self.ring.pop(from) {
+                return Some((bucket, from));
+            }
+            if from >= newest {
+                return None;
+            }
+            // ORDERING: Relaxed, as above.
+            let _ =
+                self.tail
+                    .compare_exchange(tail, from + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether a birth, as the header keeps it, lies at or before a generation. Headers keep 32 bits, so the comparison is
+/// round a circle.
+pub(crate) fn is_as_old_as(birth: u32, generation: u64) -> bool {
+    (generation as u32).wrapping_sub(birth) as i32 >= 0
+}
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_shards_have_a_generation_for_each_add() {
+        let age = Age::new(3, 20);
+        for add in 0..5 {
+            assert_eq!(age.generation(add), add);
+            age.note(add as usize % 3, add);
+        }
+        for (i, bucket) in [0, 1, 2, 0, 1].into_iter().enumerate() {
+            assert_eq!(age.oldest(4), Some((bucket, i as u64)));
+        }
+        assert_eq!(age.oldest(4), None);
+    }
+
+    #[test]
+    fn what_the_tail_has_left_behind_comes_round_again() {
+        let age = Age::new(1, 1);
+        age.note(0, 0);
+        // Generation 0 shares its position with 64, 128 and 192.
+        let (bucket, generation) = age.oldest(200).unwrap();
+        assert_eq!((bucket, generation % RING), (0, 0));
+        assert!(is_as_old_as(0, generation));
+    }
+
+    #[test]
+    fn births_compare_round_the_circle() {
+        assert!(is_as_old_as(u32::MAX, 1 << 32));
+        assert!(!is_as_old_as(1, (1 << 32) - 1));
+        assert!(is_as_old_as(7, 7));
+    }
+}

@@ -1,0 +1,121 @@
+//! A ring of bitmaps over a shard's buckets: what the timer wheel and the age ring are made of.
+//!
+//! A bit says "look at this bucket when this ring position comes up". To set it is one load, and one read-modify-write
+//! if it was not set; there is nothing to allocate, to cancel or to compact, and a bit that has outlived its session
+//! costs one look at a bucket.
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Positions of a ring. The models need few.
+pub(crate) const RING: u64 = if cfg!(any(refrain_loom, refrain_shuttle)) {
+    2
+} else {
+    64
+};
+
+/// Buckets that one word speaks for.
+pub(crate) const WORD: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Bitmaps {
+    words: Box<[AtomicU64]>,
+    per_position: usize,
+}
+
+impl Bitmaps {
+    pub(crate) fn new(buckets: usize) -> Self {
+        let per_position = buckets.div_ceil(WORD);
+        Self {
+            words: (0..per_position * RING as usize)
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+            per_position,
+        }
+    }
+
+    /// Words at each position.
+    pub(crate) fn words(&self) -> usize {
+        self.per_position
+    }
+
+    fn word(&self, position: u64, word: usize) -> &AtomicU64 {
+        &self.words[(position % RING) as usize * self.per_position + word]
+    }
+
+    /// Sets a bucket's bit. Wait-free.
+    ///
+    /// The caller has published something in the bucket and made a SeqCst fence since.
+    #[inline]
+    pub(crate) fn mark(&self, position: u64, bucket: usize) {
+        let word = self.word(position, bucket / WORD);
+        let bit = 1 << (bucket % WORD);
+        // ORDERING: Acquire; partner: the AcqRel operations in `drain` and `pop`. Found set, the bit is either still
+        // to be drained, and then the drainer's fence and the caller's order its look at the bucket behind the
+        // caller's publication; or it was set again behind a drain, which this load then makes visible together with
+        // the drainer's cursor.
+        if word.load(Ordering::Acquire) & bit == 0 {
+            // ORDERING: AcqRel; partners: as above. The Release half carries the publication to who drains this bit.
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes all bits of one word. The caller makes a SeqCst fence before it looks at the buckets.
+    pub(crate) fn drain(&self, position: u64, word: usize) -> u64 {
+        // ORDERING: AcqRel; partner: `mark`. Always a read-modify-write, also where nothing is set: it either takes a bit
+        // or comes before it, and then the marker acquires from here and sees the cursor that was moved before. A plain
+        // load of zero could miss a bit whose marker has not seen the cursor either.
+        self.word(position, word).swap(0, Ordering::AcqRel)
+    }
+
+    /// Takes one bit of a position, the lowest; returns its bucket.
+    pub(crate) fn pop(&self, position: u64) -> Option<usize> {
+        for index in 0..self.per_position {
+            let word = self.word(position, index);
+            // ORDERING: Relaxed; the read-modify-write below decides.
+            let mut seen = word.load(Ordering::Relaxed);
+            while seen != 0 {
+                let bit = seen & seen.wrapping_neg();
+                // ORDERING: AcqRel; partner: `mark`.
+                let old = word.fetch_and(!bit, Ordering::AcqRel);
+                if old & bit != 0 {
+                    return Some(index * WORD + bit.trailing_zeros() as usize);
+                }
+                seen = old & !bit;
+            }
+        }
+        None
+    }
+}
+
+/// The buckets of a drained word.
+pub(crate) fn buckets(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        if bits == 0 {
+            return None;
+        }
+        let bit = bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        Some(word * WORD + bit)
+    })
+}
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_come_back_once_and_at_their_position() {
+        let maps = Bitmaps::new(130);
+        for bucket in [0, 63, 64, 129] {
+            maps.mark(5, bucket);
+            maps.mark(5, bucket);
+        }
+        assert_eq!(maps.pop(6), None);
+        assert_eq!(maps.pop(5 + RING), Some(0));
+        let drained: Vec<_> = (0..maps.words())
+            .flat_map(|word| buckets(word, maps.drain(5, word)))
+            .collect();
+        assert_eq!(drained, [63, 64, 129]);
+        assert_eq!(maps.pop(5), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! One cache line of the index: seven tagged pointers and eight overflow counts.
+//!
+//! ```text
+//!  63           48 47                              6 5         1 0
+//! +---------------+---------------------------------+-----------+-----------+
+//! | fingerprint   | address of the session's header | 0         | tentative |   x 7
+//! +---------------+---------------------------------+-----------+-----------+
+//! | overflow 0 .. 7                                                         |
+//! +-------------------------------------------------------------------------+
+//! ```
+//!
+//! A *tentative* pointer is a claim: lookups, takers and evictors pass it by. An *overflow count* says how many
+//! sessions of its group (three bits of the hash) passed this bucket because it was full and stand further along their
+//! path; a search may stop where the count is zero. The counts are incremented before a slot is claimed and decremented
+//! after one is emptied, so that they are never too low for a session that can be found. They take the place of
+//! tombstones: an emptied slot is free at once.
+
+use std::ptr::null_mut;
+
+use crate::engine::header::{Header, Raw};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+/// Slots in a bucket. The models need few to see every case.
+pub(crate) const SLOTS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
+    2
+} else {
+    7
+};
+
+/// Overflow counts in a bucket.
+pub(crate) const GROUPS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
+    1
+} else {
+    8
+};
+
+/// Bits of an address that a slot has room for.
+pub(crate) const ADDRESS_BITS: u32 = 48;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("refrain keeps fingerprints in the upper 16 bits of 64-bit pointers");
+
+const TENTATIVE: usize = 1;
+const ADDRESS: usize = (1 << ADDRESS_BITS) - 64;
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(*mut Header);
+
+impl Word {
+    pub(crate) const EMPTY: Self = Self(null_mut());
+
+    /// A claim on a slot, which no lookup sees.
+    pub(crate) fn tentative(raw: Raw, fingerprint: u16) -> Self {
+        Self(
+            raw.as_ptr()
+                .map_addr(|a| a | usize::from(fingerprint) << ADDRESS_BITS | TENTATIVE),
+        )
+    }
+
+    /// The same pointer for all to see.
+    pub(crate) fn published(raw: Raw, fingerprint: u16) -> Self {
+        Self(
+            raw.as_ptr()
+                .map_addr(|a| a | usize::from(fingerprint) << ADDRESS_BITS),
+        )
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_null()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_tentative(self) -> bool {
+        self.0.addr() & TENTATIVE != 0
+    }
+
+    /// Whether it points to a session and is published.
+    #[inline(always)]
+    pub(crate) fn is_published(self) -> bool {
+        !self.is_empty() && !self.is_tentative()
+    }
+
+    #[inline(always)]
+    pub(crate) fn fingerprint(self) -> u16 {
+        (self.0.addr() >> ADDRESS_BITS) as u16
+    }
+
+    /// The session; `None` for an empty slot.
+    #[inline(always)]
+    pub(crate) fn raw(self) -> Option<Raw> {
+        Raw::from_ptr(self.0.map_addr(|a| a & ADDRESS))
+    }
+}
+
+/// Seven slots and their overflow counts, one line.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    slots: [AtomicPtr<Header>; SLOTS],
+    overflow: [AtomicU8; GROUPS],
+}
+
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: std::array::from_fn(|_| AtomicPtr::new(null_mut())),
+            overflow: std::array::from_fn(|_| AtomicU8::new(0)),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, slot: usize) -> Word {
+        // ORDERING: Acquire; partner: the AcqRel compare-and-swap below that published or claimed. Who sees the
+        // pointer sees the whole session.
+        Word(self.slots[slot].load(Ordering::Acquire))
+    }
+
+    /// Replaces `old` by `new`, if it is still there.
+    #[inline]
+    pub(crate) fn replace(&self, slot: usize, old: Word, new: Word) -> bool {
+        // ORDERING: AcqRel; Release half, partner: `load`, as above, and the removed stack: what was done with the
+        // session before it was unlinked is seen by who frees it. Acquire half, partner: the same operation by the
+        // thread that put `old` there, whose session this thread now unlinks. On failure nothing is used: Relaxed.
+        self.slots[slot]
+            .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Whether a search for a session of this group must go on to the next bucket.
+    #[inline(always)]
+    pub(crate) fn overflows(&self, group: usize) -> bool {
+        // ORDERING: Relaxed. The slots of this bucket were loaded before, with Acquire, so this load can't come earlier
+        // than theirs. The increment for a session that can be found is sequenced before the Release that published
+        // it; a count read too low can therefore only hide a session whose add is still going on, and one read too
+        // high costs a line.
+        self.overflow[group % GROUPS].load(Ordering::Relaxed) != 0
+    }
+
+    /// Counts one more session of this group that stands further on; refuses at 255.
+    pub(crate) fn raise(&self, group: usize) -> bool {
+        let count = &self.overflow[group % GROUPS];
+        // ORDERING: Relaxed. The claim that follows is a Release and makes it visible to all who can see the session.
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
+            .is_ok()
+    }
+
+    /// Takes one such session back.
+    pub(crate) fn lower(&self, group: usize) {
+        // ORDERING: Relaxed. Whoever sees it before the slot is seen empty misses a session that is already dead.
+        let old = self.overflow[group % GROUPS].fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(old != 0, "an overflow count is lowered once per raise");
+    }
+
+    /// The overflow counts, for checks of the whole table.
+    pub(crate) fn overflow_counts(&self) -> [u8; GROUPS] {
+        // ORDERING: Relaxed. Only meaningful when nothing else runs.
+        std::array::from_fn(|group| self.overflow[group].load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::engine::header::Parts;
+    use crate::id::SessionId;
+
+    #[test]
+    fn words_keep_their_parts_apart() {
+        let parts = Parts {
+            id: &SessionId::new(&[1]).unwrap(),
+            context: 1,
+            owner: 0,
+            extras: None,
+            name: b"",
+            payload: b"",
+        };
+        let raw = Raw::new(&parts).unwrap();
+        for fingerprint in [0, 1, 0x8000, u16::MAX] {
+            let tentative = Word::tentative(raw, fingerprint);
+            let published = Word::published(raw, fingerprint);
+            assert!(tentative.is_tentative() && !tentative.is_published());
+            assert!(published.is_published() && !published.is_tentative());
+            for word in [tentative, published] {
+                assert_eq!(word.raw(), Some(raw));
+                assert_eq!(word.fingerprint(), fingerprint);
+                assert!(!word.is_empty());
+            }
+        }
+        assert!(Word::EMPTY.is_empty() && !Word::EMPTY.is_published());
+        assert_eq!(Word::EMPTY.raw(), None);
+        // SAFETY: the one reference, made above.
+        unsafe { raw.release() };
+    }
+
+    #[test]
+    fn overflow_counts_refuse_to_wrap() {
+        let bucket = Bucket::new();
+        for _ in 0..255 {
+            assert!(bucket.raise(3));
+        }
+        assert!(!bucket.raise(3) && bucket.overflows(3) && !bucket.overflows(4));
+        for _ in 0..255 {
+            bucket.lower(3);
+        }
+        assert!(!bucket.overflows(3));
+    }
+}

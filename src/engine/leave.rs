@@ -1,0 +1,279 @@
+//! How sessions leave: one compare-and-swap decides who ends a life, one empties the slot, one push hands it on.
+//!
+//! Locked instructions of a `take` or `remove`, besides the pin: the end, the slot, the permit, the unlinking, the push,
+//! and the counters that go with them; for `take` one more for the reference that it returns.
+
+use crate::budget::Permit;
+use crate::clock::Time;
+use crate::id::SessionId;
+use crate::reclaim::Guard;
+use crate::removal::RemovalCause;
+use crate::stats::Lookup;
+use crate::sync::fence_after_rmw;
+
+use super::Engine;
+use super::bucket::Word;
+use super::header::Raw;
+use super::table::{Path, Place};
+use super::word::{Life, Owed, State};
+
+/// What became of an attempt to end a session that was found by its id.
+enum Fate {
+    Ended(Raw),
+    /// There is none, or somebody else ended it.
+    Gone,
+    /// Its deadline has passed.
+    Expired,
+    /// Another session had taken its slot: look again.
+    Replaced,
+}
+
+impl Engine {
+    /// Ends the live session of an id and returns a reference to it: of any number of callers, one wins.
+    ///
+    /// Lock-free: it looks again only when the session it found was replaced meanwhile. LINEARIZATION: the
+    /// compare-and-swap that ends the life; or, if the session had just been replaced in its slot, right before that.
+    pub(crate) fn take(
+        &self,
+        id: &SessionId,
+        context: u32,
+        now: Time,
+        cause: RemovalCause,
+    ) -> Option<Raw> {
+        let (shard, path) = self.route(id, context);
+        self.shards[shard].table.prefetch(&path);
+        let guard = self.domain.pin();
+        loop {
+            let found = self.shards[shard].table.find(&guard, &path, id, context);
+            let fate = match found {
+                None => Fate::Gone,
+                Some((place, word, raw)) => {
+                    self.end_found(&guard, shard, &path, (place, word, raw), now, cause)
+                }
+            };
+            match fate {
+                Fate::Ended(raw) => {
+                    self.count(cause, Lookup::Hit);
+                    return Some(raw);
+                }
+                Fate::Gone => {
+                    self.count(cause, Lookup::Miss);
+                    return None;
+                }
+                Fate::Expired => {
+                    self.count(cause, Lookup::Timeout);
+                    return None;
+                }
+                Fate::Replaced => {}
+            }
+        }
+    }
+
+    /// Only a `take` is a lookup; a removal is none.
+    fn count(&self, cause: RemovalCause, what: Lookup) {
+        if cause == RemovalCause::Taken {
+            self.cells.lookup(what);
+        }
+    }
+
+    fn end_found(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        path: &Path,
+        (place, word, raw): (Place, Word, Raw),
+        now: Time,
+        cause: RemovalCause,
+    ) -> Fate {
+        // SAFETY: found in a slot under the guard; so in the rest of this function.
+        let state = &unsafe { raw.header() }.state;
+        let seen = state.load();
+        if seen.life() == Life::Live && seen.is_expired(now) {
+            return Fate::Expired;
+        }
+        // The reference comes first: once the session is ended, the cache's own may go its way.
+        // SAFETY: as above.
+        if seen.life() == Life::Live && !unsafe { raw.try_retain() } {
+            return Fate::Gone;
+        }
+        match state.end(cause, |s| !s.is_expired(now)) {
+            Ok(owed) => {
+                let permit = self.finish(guard, shard, path, (place, word, raw), cause, owed);
+                self.cells.budget.release(permit);
+                Fate::Ended(raw)
+            }
+            Err(now_seen) => {
+                if seen.life() == Life::Live {
+                    // SAFETY: the reference taken above. The cache's own lives on under the guard.
+                    unsafe { raw.release() };
+                }
+                if now_seen.life() == Life::Replaced {
+                    Fate::Replaced
+                } else {
+                    Fate::Gone
+                }
+            }
+        }
+    }
+
+    /// What the winner of an end does: counts it, empties the slot, pushes what it owes. Returns the slot's permit if
+    /// it was this call that emptied it.
+    fn finish(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        path: &Path,
+        (place, word, raw): (Place, Word, Raw),
+        cause: RemovalCause,
+        owed: Owed,
+    ) -> Permit {
+        self.cells.shards[shard].end(cause);
+        let permit = self.unlink(guard, shard, path, place, word, raw);
+        self.settle(guard, shard, raw, owed);
+        permit
+    }
+
+    /// Empties a slot that holds `word`, if it still does; returns its permit then. The session, live or dead, is
+    /// unlinked, and pushed if it is dead.
+    pub(super) fn unlink(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        path: &Path,
+        place: Place,
+        word: Word,
+        raw: Raw,
+    ) -> Permit {
+        if !self.shards[shard].table.empty(path, place, word) {
+            // Another took the slot, and unlinked the session.
+            return Permit::NONE;
+        }
+        // SAFETY: it was in a slot under the guard.
+        let (header, units) = unsafe { (raw.header(), raw.units()) };
+        let owed = header.state.unlink();
+        self.settle(guard, shard, raw, owed);
+        Permit::new(1, units)
+    }
+
+    /// Pushes a session if that is owed.
+    pub(super) fn settle(&self, _guard: &Guard<'_>, shard: usize, raw: Raw, owed: Owed) {
+        if owed == Owed::Push {
+            // SAFETY: alive under the guard.
+            let units = unsafe { raw.units() };
+            let cells = &self.cells.shards[shard];
+            let before = cells
+                .pushed
+                .add(units)
+                .saturating_sub(cells.collected.value());
+            // SAFETY: the push is owed by the transition that the caller has just made, and the guard keeps it alive.
+            unsafe { self.shards[shard].removed.push(raw) };
+            if before < self.wake_at && before + units >= self.wake_at {
+                self.wake_maintainer();
+            }
+        }
+    }
+
+    /// Ends this very session, wherever it is in its life. The caller has a handle. Returns whether this call ended it.
+    ///
+    /// A session that was never added is ended too, and its event delivered, unless too much is waiting already.
+    pub(crate) fn end_exact(
+        &self,
+        raw: Raw,
+        cause: RemovalCause,
+        when: impl Fn(State) -> bool,
+    ) -> bool {
+        // SAFETY: the caller has a handle; so in the rest of this function.
+        let header = unsafe { raw.header() };
+        if !header.state.load().is_owned_by(self.cache) {
+            return false;
+        }
+        // SAFETY: as above.
+        let (id, context) = unsafe { (raw.session_id(), raw.context()) };
+        let (shard, path) = self.route(&id, context);
+        let guard = self.domain.pin();
+        if header.state.load().life() == Life::New && cause == RemovalCause::Removed {
+            return self.end_unadded(&guard, shard, raw, cause);
+        }
+        let Ok(owed) = header.state.end(cause, when) else {
+            return false;
+        };
+        self.cells.shards[shard].end(cause);
+        // ORDERING: SeqCst, behind the read-modify-write that ended the life; partner: the fence in `add` between
+        // putting the session into a slot and looking at its state. Either the add sees it dead and empties the slot, or
+        // this search sees the slot.
+        fence_after_rmw();
+        if let Some((place, word)) = self.shards[shard].table.locate(&path, raw) {
+            let permit = self.unlink(&guard, shard, &path, place, word, raw);
+            self.cells.budget.release(permit);
+        }
+        self.settle(&guard, shard, raw, owed);
+        true
+    }
+
+    fn end_unadded(&self, guard: &Guard<'_>, shard: usize, raw: Raw, cause: RemovalCause) -> bool {
+        // The reference that the stack will own. SAFETY: the caller of `end_exact` has a handle.
+        if self.is_backed_up(shard) || !unsafe { raw.try_retain() } {
+            return false;
+        }
+        // SAFETY: as above.
+        if unsafe { raw.header() }.state.end_unadded(cause) {
+            self.cells.never_added.add(1);
+            self.settle(guard, shard, raw, Owed::Push);
+            return true;
+        }
+        // An add began meanwhile. SAFETY: the reference taken above, not the caller's.
+        unsafe { raw.release() };
+        false
+    }
+
+    /// Looks at the sessions of one bucket and ends those that `judge` gives a cause for. Returns how many this call
+    /// ended; their permits are released.
+    ///
+    /// `judge` is asked again about each state that is really replaced, so a touch or a visit in between counts.
+    pub(super) fn look(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        bucket: usize,
+        judge: impl Fn(Raw, State) -> Option<RemovalCause>,
+    ) -> usize {
+        let mut ended = 0;
+        for (slot, word, raw) in self.shards[shard].table.published(bucket) {
+            // SAFETY: found in a slot under the guard.
+            let state = unsafe { raw.header() }.state.load();
+            if state.life() != Life::Live {
+                continue;
+            }
+            let Some(cause) = judge(raw, state) else {
+                continue;
+            };
+            let when = |state| judge(raw, state) == Some(cause);
+            if let Some(permit) =
+                self.end_in_bucket(guard, shard, (bucket, slot), (word, raw), cause, when)
+            {
+                self.cells.budget.release(permit);
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// Ends a session that was found by its bucket, if `when` agrees. Returns the slot's permit, which is none if another
+    /// emptied the slot.
+    pub(super) fn end_in_bucket(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        (bucket, slot): (usize, usize),
+        (word, raw): (Word, Raw),
+        cause: RemovalCause,
+        when: impl Fn(State) -> bool,
+    ) -> Option<Permit> {
+        // SAFETY: found in a slot under the guard.
+        let (header, id, context) = unsafe { (raw.header(), raw.session_id(), raw.context()) };
+        let (_, path) = self.route(&id, context);
+        let place = self.shards[shard].table.place(&path, bucket, slot)?;
+        let owed = header.state.end(cause, when).ok()?;
+        Some(self.finish(guard, shard, &path, (place, word, raw), cause, owed))
+    }
+}

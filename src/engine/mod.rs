@@ -1,0 +1,278 @@
+//! The machine: shards, and what is done to sessions in them.
+//!
+//! `lookup` is here; `add` puts sessions in, `leave` takes them out, `evict` makes room, `maintain` is everything that
+//! is nobody's handshake. The chapters [design](crate::manual::design) and [orderings](crate::manual::orderings) tell
+//! the whole story.
+
+mod add;
+mod age;
+mod bitmap;
+pub(crate) mod bucket;
+mod evict;
+pub(crate) mod header;
+mod leave;
+pub(crate) mod maintain;
+mod removed;
+mod table;
+mod wheel;
+pub(crate) mod word;
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_utils::CachePadded;
+
+use crate::budget::Permit;
+use crate::clock::{Clock, Source, Time};
+use crate::context::Contexts;
+use crate::id::SessionId;
+use crate::reclaim::{Domain, Guard};
+use crate::stats::{Cells, Lookup};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread::Thread;
+
+use age::Age;
+use header::Raw;
+use removed::Removed;
+use table::{Path, Table};
+use wheel::{Progress, Wheel};
+use word::{Life, State};
+
+pub use add::{Added, NotCached};
+
+/// The most shards: as many as the hash has bits set aside for.
+pub(crate) const MAX_SHARDS: usize = 1 << table::SHARD_BITS;
+
+/// Slots for each entry of capacity, times 100: tables are built for a load of 0.55.
+const SLOTS_PER_100: usize = 182;
+
+/// What an engine is built from. All of it has been checked by the builder.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The cache's number, which its sessions carry.
+    pub(crate) cache: u32,
+    pub(crate) shards: usize,
+    /// The largest capacity that can ever be set: the index is built for it.
+    pub(crate) max_capacity: usize,
+    pub(crate) limit: Permit,
+    /// Memory units that may wait for callbacks and readers, beyond what the byte budget leaves.
+    pub(crate) backlog: u64,
+    pub(crate) max_session: usize,
+    /// The wheel's tick in milliseconds.
+    pub(crate) tick: u64,
+    pub(crate) max_contexts: usize,
+    pub(crate) source: Source,
+    pub(crate) hasher: Keyed,
+    /// Buckets in a shard, where the models want few; else what the capacity needs.
+    pub(crate) buckets: Option<usize>,
+}
+
+/// The keyed hash of a context's number and an id.
+pub(crate) enum Keyed {
+    Random(ahash::RandomState),
+    /// For models and tests that need ids to collide.
+    #[cfg(any(refrain_loom, refrain_shuttle))]
+    Fixed(fn(&SessionId) -> u64),
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyed")
+    }
+}
+
+impl Keyed {
+    #[inline]
+    fn hash(&self, id: &SessionId, context: u32) -> u64 {
+        match self {
+            Self::Random(state) => {
+                let mut hasher = state.build_hasher();
+                hasher.write(id.padded());
+                hasher.write_u64(u64::from(context) << 8 | u64::from(id.len()));
+                hasher.finish()
+            }
+            #[cfg(any(refrain_loom, refrain_shuttle))]
+            Self::Fixed(f) => f(id),
+        }
+    }
+}
+
+/// One shard: everything that an id's hash leads to.
+#[derive(Debug)]
+struct Shard {
+    table: Table,
+    wheel: Wheel,
+    age: Age,
+    removed: CachePadded<Removed>,
+    /// Held by who turns the wheel or sweeps; never while user code runs, never waited for by an add.
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    shards: Box<[Shard]>,
+    /// The hash shifted right by this is the shard; 64 for a single shard.
+    shift: u32,
+    hasher: Keyed,
+    domain: Domain,
+    pub(crate) clock: Clock,
+    pub(crate) contexts: Contexts,
+    pub(crate) cells: Arc<Cells>,
+    /// How often a generation of a context has died: the sweep for it is due where the shard's count is lower.
+    invalidations: AtomicU64,
+    cache: u32,
+    backlog: u64,
+    /// Units on a shard's removed stack at which the maintainer is woken.
+    wake_at: u64,
+    /// The maintainer's thread, if there is one.
+    maintainer: OnceLock<Thread>,
+    max_session: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let clock = Clock::new(plan.source);
+        let now = clock.now();
+        let share = plan.max_capacity.div_ceil(plan.shards);
+        let buckets = plan
+            .buckets
+            .unwrap_or_else(|| buckets_for(share, plan.max_capacity));
+        let shard = || Shard {
+            table: Table::new(buckets),
+            wheel: Wheel::new(buckets | 1, plan.tick, now),
+            age: Age::new(buckets | 1, share),
+            removed: CachePadded::new(Removed::new()),
+            progress: Mutex::new(Progress::default()),
+        };
+        Self {
+            shards: (0..plan.shards).map(|_| shard()).collect(),
+            shift: 64 - plan.shards.trailing_zeros(),
+            hasher: plan.hasher,
+            domain: Domain::new(),
+            clock,
+            contexts: Contexts::new(plan.cache, plan.max_contexts),
+            cells: Cells::new(plan.shards, plan.limit),
+            invalidations: AtomicU64::new(0),
+            cache: plan.cache,
+            backlog: plan.backlog,
+            wake_at: (plan.backlog / (4 * plan.shards as u64)).max(1),
+            maintainer: OnceLock::new(),
+            max_session: plan.max_session,
+        }
+    }
+
+    /// Which shard an id belongs to, and its path there.
+    #[inline(always)]
+    fn route(&self, id: &SessionId, context: u32) -> (usize, Path) {
+        let hash = self.hasher.hash(id, context);
+        let shard = hash.checked_shr(self.shift).unwrap_or(0) as usize;
+        (shard, self.shards[shard].table.path(hash))
+    }
+
+    /// Calls `f` with the live session of an id, under a pin.
+    ///
+    /// Wait-free but for the pin. A warm hit reads three lines (interned context, bucket, header) and writes none that
+    /// is shared; the first hit after an add or a second chance sets the visited bit.
+    #[inline]
+    pub(crate) fn with<R>(
+        &self,
+        id: &SessionId,
+        context: u32,
+        now: Time,
+        f: impl FnOnce(Raw, State) -> R,
+    ) -> Option<R> {
+        let (shard, path) = self.route(id, context);
+        let table = &self.shards[shard].table;
+        table.prefetch(&path);
+        let guard = self.domain.pin();
+        let Some((raw, state)) = self.find_live(&guard, table, &path, id, context, now) else {
+            return None;
+        };
+        // SAFETY: found in a slot under the guard, which lives until `f` has returned.
+        unsafe { raw.header() }.state.visit(state);
+        self.cells.lookup(Lookup::Hit);
+        Some(f(raw, state))
+    }
+
+    #[inline]
+    fn find_live(
+        &self,
+        guard: &Guard<'_>,
+        table: &Table,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+        now: Time,
+    ) -> Option<(Raw, State)> {
+        let Some((_, _, raw)) = table.find(guard, path, id, context) else {
+            self.cells.lookup(Lookup::Miss);
+            return None;
+        };
+        // SAFETY: found in a slot under the guard.
+        let state = unsafe { raw.header() }.state.load();
+        match state.life() {
+            // LINEARIZATION: of a hit, the load of the slot: the session was published and not yet ended then, or it
+            // was replaced since, and this lookup came before that.
+            Life::Live | Life::Replaced if !state.is_expired(now) => Some((raw, state)),
+            Life::Live | Life::Replaced => {
+                self.cells.lookup(Lookup::Timeout);
+                None
+            }
+            // LINEARIZATION: of a miss here, the end of the session's life, or the load of the slot if that was later:
+            // another session of this id could only have come after it, and into this very slot.
+            Life::Dead | Life::New => {
+                self.cells.lookup(Lookup::Miss);
+                None
+            }
+        }
+    }
+
+    /// Takes a reference to the live session of an id. One locked instruction more than [`with`](Self::with).
+    #[inline]
+    pub(crate) fn get(&self, id: &SessionId, context: u32, now: Time) -> Option<Raw> {
+        self.with(id, context, now, |raw, _| {
+            // SAFETY: found in a slot under the guard, so the cache's reference can't end before this returns.
+            unsafe { raw.try_retain() }.then_some(raw)
+        })
+        .flatten()
+    }
+
+    /// Swaps in a fresh generation of a context and lets its sessions be swept.
+    pub(crate) fn invalidate(&self, context: &crate::Context) -> Result<(), crate::Error> {
+        self.contexts.renew(context)?;
+        self.note_invalidation();
+        Ok(())
+    }
+
+    pub(crate) fn note_invalidation(&self) {
+        // ORDERING: Release; partner: the Acquire load in `sweep_stale`. Who answers this invalidation sees the context
+        // without its old number.
+        self.invalidations.fetch_add(1, Ordering::Release);
+    }
+
+    /// Names the thread that is to be woken when much has left at once.
+    pub(crate) fn set_maintainer(&self, thread: Thread) {
+        let _ = self.maintainer.set(thread);
+    }
+
+    /// Wakes the maintainer. Never blocks; a system call only if it sleeps.
+    pub(crate) fn wake_maintainer(&self) {
+        if let Some(thread) = self.maintainer.get() {
+            thread.unpark();
+        }
+    }
+
+    /// How many entries are in slots or on their way into one.
+    pub(crate) fn entries(&self) -> u64 {
+        self.cells.budget.used().entries()
+    }
+}
+
+/// Buckets for a shard's share of the capacity: at the load that is aimed at, and with room for a shard that gets more
+/// than its share, which counts for small shares only. No more than would hold the whole capacity twice.
+fn buckets_for(share: usize, capacity: usize) -> usize {
+    let spread = share + 8 * share.isqrt() + 8;
+    let slots = (share * SLOTS_PER_100 / 100).max(spread).min(2 * capacity);
+    slots.div_ceil(bucket::SLOTS).max(3)
+}

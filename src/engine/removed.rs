@@ -1,0 +1,68 @@
+//! The removed stack of a shard: sessions that are neither live nor linked, on their way to the callback and out.
+//!
+//! Anybody pushes, by one compare-and-swap through the session's own link; the maintainer takes everything at once. As
+//! nothing is popped singly and a session is pushed once in its life, there is no ABA.
+
+use std::ptr::null_mut;
+
+use crate::engine::header::{Header, Raw};
+use crate::sync::atomic::{AtomicPtr, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct Removed {
+    head: AtomicPtr<Header>,
+}
+
+impl Removed {
+    pub(crate) fn new() -> Self {
+        Self {
+            head: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    /// Pushes a session, with the cache's reference to it. Lock-free.
+    ///
+    /// # Safety
+    ///
+    /// The caller owes the push (see [`word`](super::word)) and is pinned or holds a reference.
+    pub(crate) unsafe fn push(&self, raw: Raw) {
+        // SAFETY: the caller keeps it alive until this returns.
+        let header = unsafe { raw.header() };
+        // ORDERING: Relaxed; the compare-and-swap decides.
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // ORDERING: Relaxed; published by the compare-and-swap.
+            header.next.store(head, Ordering::Relaxed);
+            // ORDERING: Release; partner: the Acquire swap in `take`. The link, and all that was done to the session.
+            match self.head.compare_exchange_weak(
+                head,
+                raw.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(seen) => head = seen,
+            }
+        }
+    }
+
+    /// Takes everything, in the order in which it was pushed; the references to the sessions go to the caller.
+    pub(crate) fn take(&self) -> Vec<Raw> {
+        // ORDERING: Relaxed; only a hint that there is nothing. What it misses is found the next time.
+        if self.head.load(Ordering::Relaxed).is_null() {
+            return Vec::new();
+        }
+        // ORDERING: Acquire; partner: the Release in every `push` on the stack, which are one release sequence.
+        let mut at = self.head.swap(null_mut(), Ordering::Acquire);
+        let mut taken = Vec::new();
+        while let Some(raw) = Raw::from_ptr(at) {
+            // SAFETY: what was on the stack carries the cache's reference, which is the caller's now.
+            let header = unsafe { raw.header() };
+            // ORDERING: Relaxed; acquired with the swap.
+            at = header.next.load(Ordering::Relaxed);
+            taken.push(raw);
+        }
+        taken.reverse();
+        taken
+    }
+}

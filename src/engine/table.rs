@@ -1,0 +1,335 @@
+//! The index of a shard: buckets, and the paths along which ids are looked for.
+//!
+//! Nothing in it ever moves. A session stands in one slot of its path from the moment it is published to the moment it
+//! is unlinked or another of the same id is put into that slot. All methods that follow a pointer need the caller to be
+//! pinned, and take the guard as proof.
+
+use crate::engine::bucket::{Bucket, SLOTS, Word};
+use crate::engine::header::Raw;
+use crate::id::SessionId;
+use crate::reclaim::Guard;
+
+/// Buckets on the longest path. At the load that tables are built for, about one id in 10^10 would need more.
+const MAX_HOPS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
+    2
+} else {
+    16
+};
+
+/// Bits of the hash above this belong to the choice of the shard.
+pub(crate) const SHARD_BITS: u32 = 10;
+
+/// Where an id is looked for: what the table makes of its hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path {
+    home: usize,
+    step: usize,
+    group: usize,
+    fingerprint: u16,
+}
+
+/// One slot on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    hop: usize,
+    pub(crate) bucket: usize,
+    slot: usize,
+}
+
+impl Place {
+    /// Its rank on the path: the lower of two claims wins.
+    fn rank(self) -> (usize, usize) {
+        (self.hop, self.slot)
+    }
+}
+
+/// What an add finds on its path.
+#[derive(Debug)]
+pub(crate) enum Scan {
+    /// A published session of this id, dead or alive.
+    Published(Place, Word, Raw),
+    /// None, and this is the first empty slot.
+    Free(Place),
+    /// None, and no empty slot either.
+    Crowded,
+}
+
+/// What an add finds when it looks again after its claim.
+#[derive(Debug)]
+pub(crate) enum Rival {
+    /// Nobody else adds this id.
+    None,
+    /// Somebody has published it.
+    Published,
+    /// Somebody else's claim, in front of ours.
+    Lower,
+    /// Somebody else's claim, behind ours.
+    Higher(Place, Word, Raw),
+}
+
+/// What became of a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    Held,
+    /// The slot was filled meanwhile.
+    Lost,
+    /// An overflow count on the way is at its limit.
+    Saturated,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    buckets: Box<[Bucket]>,
+    hops: usize,
+}
+
+impl Table {
+    /// A table of this many buckets, made odd.
+    pub(crate) fn new(buckets: usize) -> Self {
+        // Steps are powers of two, so with an odd number of buckets a path never meets itself.
+        let buckets = buckets | 1;
+        Self {
+            buckets: (0..buckets).map(|_| Bucket::new()).collect(),
+            hops: buckets.min(MAX_HOPS),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn path(&self, hash: u64) -> Path {
+        let buckets = self.buckets.len();
+        Path {
+            home: ((hash & 0xffff_ffff) * buckets as u64 >> 32) as usize,
+            step: (1 << (hash >> 51 & 7)) % buckets,
+            group: (hash >> 48 & 7) as usize,
+            fingerprint: (hash >> 32) as u16,
+        }
+    }
+
+    #[inline(always)]
+    fn next(&self, bucket: usize, path: &Path) -> usize {
+        let next = bucket + path.step;
+        if next >= self.buckets.len() {
+            next - self.buckets.len()
+        } else {
+            next
+        }
+    }
+
+    /// The published session of an id. Wait-free: at most [`MAX_HOPS`] buckets, one as a rule.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        _guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+    ) -> Option<(Place, Word, Raw)> {
+        let mut at = path.home;
+        for hop in 0..self.hops {
+            let bucket = &self.buckets[at];
+            for slot in 0..SLOTS {
+                let word = bucket.load(slot);
+                if word.fingerprint() != path.fingerprint || word.is_tentative() {
+                    continue;
+                }
+                let Some(raw) = word.raw() else { continue };
+                // SAFETY: found in a slot under the guard.
+                if unsafe { raw.is(id, context) } {
+                    let place = Place {
+                        hop,
+                        bucket: at,
+                        slot,
+                    };
+                    return Some((place, word, raw));
+                }
+            }
+            if !bucket.overflows(path.group) {
+                break;
+            }
+            at = self.next(at, path);
+        }
+        None
+    }
+
+    /// What stands on an id's path, for an add.
+    pub(crate) fn scan(
+        &self,
+        guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+    ) -> Scan {
+        if let Some((place, word, raw)) = self.find(guard, path, id, context) {
+            return Scan::Published(place, word, raw);
+        }
+        let mut at = path.home;
+        for hop in 0..self.hops {
+            if let Some(slot) = (0..SLOTS).find(|&slot| self.buckets[at].load(slot).is_empty()) {
+                return Scan::Free(Place {
+                    hop,
+                    bucket: at,
+                    slot,
+                });
+            }
+            at = self.next(at, path);
+        }
+        Scan::Crowded
+    }
+
+    /// Looks again after a claim and a SeqCst fence: of two claims for one id, at least one sees the other, and the
+    /// lower one stays.
+    pub(crate) fn rescan(
+        &self,
+        _guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+        own: Place,
+    ) -> Rival {
+        let mut higher = None;
+        let mut at = path.home;
+        for hop in 0..self.hops {
+            let bucket = &self.buckets[at];
+            for slot in 0..SLOTS {
+                let place = Place {
+                    hop,
+                    bucket: at,
+                    slot,
+                };
+                let word = bucket.load(slot);
+                if place == own || word.fingerprint() != path.fingerprint {
+                    continue;
+                }
+                let Some(raw) = word.raw() else { continue };
+                // SAFETY: found in a slot under the guard.
+                if !unsafe { raw.is(id, context) } {
+                    continue;
+                }
+                if word.is_published() {
+                    return Rival::Published;
+                }
+                if place.rank() < own.rank() {
+                    return Rival::Lower;
+                }
+                higher = higher.or(Some((place, word, raw)));
+            }
+            if !bucket.overflows(path.group) {
+                break;
+            }
+            at = self.next(at, path);
+        }
+        higher.map_or(Rival::None, |(place, word, raw)| {
+            Rival::Higher(place, word, raw)
+        })
+    }
+
+    /// Puts a tentative word into an empty slot, and counts it as overflow in the buckets before.
+    pub(crate) fn claim(&self, path: &Path, place: Place, word: Word) -> Claim {
+        let mut at = path.home;
+        for hop in 0..place.hop {
+            if !self.buckets[at].raise(path.group) {
+                self.lower(path, hop);
+                return Claim::Saturated;
+            }
+            at = self.next(at, path);
+        }
+        if self.replace(place, Word::EMPTY, word) {
+            return Claim::Held;
+        }
+        self.lower(path, place.hop);
+        Claim::Lost
+    }
+
+    /// Puts one word in the place of another: publishes a claim, or one session instead of another.
+    pub(crate) fn replace(&self, place: Place, old: Word, new: Word) -> bool {
+        self.buckets[place.bucket].replace(place.slot, old, new)
+    }
+
+    /// Empties a slot, if it still holds `word`; only then are the overflow counts before it lowered.
+    pub(crate) fn empty(&self, path: &Path, place: Place, word: Word) -> bool {
+        let emptied = self.replace(place, word, Word::EMPTY);
+        if emptied {
+            self.lower(path, place.hop);
+        }
+        emptied
+    }
+
+    fn lower(&self, path: &Path, hops: usize) {
+        let mut at = path.home;
+        for _ in 0..hops {
+            self.buckets[at].lower(path.group);
+            at = self.next(at, path);
+        }
+    }
+
+    /// Where this very session stands, published or only claimed.
+    pub(crate) fn locate(&self, path: &Path, raw: Raw) -> Option<(Place, Word)> {
+        let mut at = path.home;
+        for hop in 0..self.hops {
+            for slot in 0..SLOTS {
+                let word = self.buckets[at].load(slot);
+                if word.raw() == Some(raw) {
+                    let place = Place {
+                        hop,
+                        bucket: at,
+                        slot,
+                    };
+                    return Some((place, word));
+                }
+            }
+            at = self.next(at, path);
+        }
+        None
+    }
+
+    /// The published words of one bucket.
+    pub(crate) fn published(&self, bucket: usize) -> impl Iterator<Item = (usize, Word, Raw)> {
+        (0..SLOTS).filter_map(move |slot| {
+            let word = self.buckets[bucket].load(slot);
+            let raw = word.raw().filter(|_| word.is_published())?;
+            Some((slot, word, raw))
+        })
+    }
+
+    /// A slot that was found by its bucket, as a place on the path of the session in it.
+    pub(crate) fn place(&self, path: &Path, bucket: usize, slot: usize) -> Option<Place> {
+        let mut at = path.home;
+        for hop in 0..self.hops {
+            if at == bucket {
+                return Some(Place { hop, bucket, slot });
+            }
+            at = self.next(at, path);
+        }
+        None
+    }
+
+    /// Asks the memory system for the bucket that a search begins with.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, path: &Path) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch has no effect but on caches; the address is that of a live bucket.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>((&raw const self.buckets[path.home]).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = path;
+    }
+
+    /// The fingerprint that words of this path carry.
+    pub(crate) fn fingerprint(path: &Path) -> u16 {
+        path.fingerprint
+    }
+
+    /// Whether every slot is empty and every count is zero; only meaningful when nothing else runs.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.buckets.iter().all(|bucket| {
+            (0..SLOTS).all(|slot| bucket.load(slot).is_empty())
+                && bucket.overflow_counts().iter().all(|&n| n == 0)
+        })
+    }
+}

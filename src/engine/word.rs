@@ -1,0 +1,407 @@
+//! The state word: one session's life in 64 bits.
+//!
+//! ```text
+//!  63                       24 23     14 13     8 7     4   3       2     1  0
+//! +---------------------------+---------+--------+-------+-------+-------+------+
+//! | deadline, ms (40)         | owner   | id len | end   |visited| linked| life |
+//! +---------------------------+---------+--------+-------+-------+-------+------+
+//!
+//!               begin                    end (one winner)
+//!   NEW ------------------> LIVE+linked ------------------> DEAD+linked --unlink--> DEAD
+//!    |                         |    \                                                 ^
+//!    |                         |     `-- supersede --> REPLACED                       |
+//!    |                         `-- unlink --> LIVE (an add that lost its slot) -- abandon
+//!    `--------------------------- end_unadded --------------------------------------->'
+//! ```
+//!
+//! Every transition is one read-modify-write, so all of them lie in one order. `linked` says that a slot, or an add
+//! that is about to fill one, owns the session. Whoever makes a session *neither live nor linked* owes its push on the
+//! removed stack: [`Owed::Push`]. As life only moves forward and `linked` is set once and cleared once, exactly one
+//! transition owes it.
+
+use crate::clock::Time;
+use crate::removal::{End, RemovalCause};
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+const LIFE: u64 = 0b11;
+const LINKED: u64 = 1 << 2;
+const VISITED: u64 = 1 << 3;
+const END_SHIFT: u32 = 4;
+const LEN_SHIFT: u32 = 8;
+const LEN_MASK: u64 = 0x3f;
+const OWNER_SHIFT: u32 = 14;
+const OWNER_MASK: u64 = 0x3ff;
+const DEADLINE_SHIFT: u32 = 24;
+const _: () = assert!(DEADLINE_SHIFT + Time::BITS == 64);
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Built, not yet added to a cache.
+    New,
+    /// In a cache, or on its way into one.
+    Live,
+    /// Ended: a lookup that meets it has a miss.
+    Dead,
+    /// Another session took its slot. A lookup that had loaded the slot before has a hit.
+    Replaced,
+}
+
+/// A state word's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State(u64);
+
+impl State {
+    pub(crate) fn new(id_len: u8, owner: u32) -> Self {
+        Self(u64::from(id_len) << LEN_SHIFT | (u64::from(owner) & OWNER_MASK) << OWNER_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(crate) fn life(self) -> Life {
+        match self.0 & LIFE {
+            0 => Life::New,
+            1 => Life::Live,
+            2 => Life::Dead,
+            _ => Life::Replaced,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_linked(self) -> bool {
+        self.0 & LINKED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_visited(self) -> bool {
+        self.0 & VISITED != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn id_len(self) -> u8 {
+        (self.0 >> LEN_SHIFT & LEN_MASK) as u8
+    }
+
+    /// Whether the session was built for the cache with this number, as far as ten bits can tell.
+    pub(crate) fn is_owned_by(self, cache: u32) -> bool {
+        self.0 >> OWNER_SHIFT & OWNER_MASK == u64::from(cache) & OWNER_MASK
+    }
+
+    #[inline(always)]
+    pub(crate) fn deadline(self) -> Time {
+        Time::from_millis(self.0 >> DEADLINE_SHIFT)
+    }
+
+    /// A session is expired from its deadline on, so a timeout of zero is expired at once.
+    #[inline(always)]
+    pub(crate) fn is_expired(self, now: Time) -> bool {
+        now >= self.deadline()
+    }
+
+    /// How it ended. Only meaningful once it is dead or replaced.
+    pub(crate) fn end(self) -> End {
+        End::from_number(self.0 >> END_SHIFT & 0xf)
+    }
+
+    fn with_life(self, life: Life) -> Self {
+        let bits = match life {
+            Life::New => 0,
+            Life::Live => 1,
+            Life::Dead => 2,
+            Life::Replaced => 3,
+        };
+        Self(self.0 & !LIFE | bits)
+    }
+
+    fn with_end(self, end: End) -> Self {
+        let life = if end == End::Replaced {
+            Life::Replaced
+        } else {
+            Life::Dead
+        };
+        Self(self.with_life(life).0 & !(0xf << END_SHIFT) | end.number() << END_SHIFT)
+    }
+
+    fn with_deadline(self, deadline: Time) -> Self {
+        Self(self.0 & ((1 << DEADLINE_SHIFT) - 1) | deadline.as_millis() << DEADLINE_SHIFT)
+    }
+
+    fn linked(self, linked: bool) -> Self {
+        Self(if linked {
+            self.0 | LINKED
+        } else {
+            self.0 & !LINKED
+        })
+    }
+
+    fn owes(self) -> Owed {
+        if self.life() != Life::Live && !self.is_linked() {
+            Owed::Push
+        } else {
+            Owed::Nothing
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.life())?;
+        if self.is_linked() {
+            f.write_str("+linked")?;
+        }
+        if self.is_visited() {
+            f.write_str("+visited")?;
+        }
+        if matches!(self.life(), Life::Dead | Life::Replaced) {
+            write!(f, " ({:?})", self.end())?;
+        }
+        write!(f, " until {:?}", self.deadline())
+    }
+}
+
+/// What a transition leaves its caller to do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owed {
+    /// Nothing: the session is still live or linked.
+    Nothing,
+    /// Push the session on the removed stack.
+    Push,
+}
+
+/// What became of an attempt to begin an add.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The caller now adds it; the session is live and linked.
+    Begun,
+    /// The same session was added before and lives.
+    AlreadyPresent,
+    /// The session's life is over.
+    Ended,
+}
+
+/// A session's state, shared.
+#[derive(Debug)]
+pub(crate) struct AtomicState(AtomicU64);
+
+impl AtomicState {
+    pub(crate) fn new(state: State) -> Self {
+        Self(AtomicU64::new(state.0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self) -> State {
+        // ORDERING: Acquire; partner: the AcqRel transitions below. Who sees a session dead sees what its ender did
+        // before. On x86 and for the lookup's purposes it costs nothing.
+        State(self.0.load(Ordering::Acquire))
+    }
+
+    /// Repeats `step` until it refuses or its result is stored; returns the state before and after.
+    #[inline]
+    fn update(&self, step: impl Fn(State) -> Option<State>) -> Result<(State, State), State> {
+        let mut old = self.load();
+        loop {
+            let new = step(old).ok_or(old)?;
+            // ORDERING: AcqRel on success. Partners: the other transitions and `load`. The one that ends a life and
+            // the one that unlinks may come from two threads, and whichever is later pushes the session: it must see
+            // all that the other did. Acquire on failure, as in `load`.
+            match self
+                .0
+                .compare_exchange_weak(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Ok((old, new)),
+                Err(seen) => old = State(seen),
+            }
+        }
+    }
+
+    /// NEW > LIVE+linked, with the deadline: an add begins.
+    pub(crate) fn begin(&self, deadline: Time) -> Begin {
+        let begun = self.update(|s| {
+            (s.life() == Life::New)
+                .then(|| s.with_life(Life::Live).linked(true).with_deadline(deadline))
+        });
+        match begun {
+            Ok(_) => Begin::Begun,
+            Err(seen) if seen.life() == Life::Live => Begin::AlreadyPresent,
+            Err(_) => Begin::Ended,
+        }
+    }
+
+    /// LIVE > DEAD, if `when` agrees with the very state that is replaced: the one compare-and-swap by which a session
+    /// leaves. The winner owns the event.
+    #[inline]
+    pub(crate) fn end(
+        &self,
+        cause: RemovalCause,
+        when: impl Fn(State) -> bool,
+    ) -> Result<Owed, State> {
+        self.update(|s| (s.life() == Life::Live && when(s)).then(|| s.with_end(End::Event(cause))))
+            .map(|(_, new)| new.owes())
+    }
+
+    /// NEW > DEAD: ends a session that was never added. The winner owes the push.
+    pub(crate) fn end_unadded(&self, cause: RemovalCause) -> bool {
+        self.update(|s| (s.life() == Life::New).then(|| s.with_end(End::Event(cause))))
+            .is_ok()
+    }
+
+    /// The caller has put another session into this one's slot: clears `linked`, and LIVE > REPLACED. Returns whether
+    /// it was live until now; the push is owed in any case.
+    pub(crate) fn supersede(&self) -> bool {
+        let step = |s: State| {
+            let unlinked = s.linked(false);
+            Some(if s.life() == Life::Live {
+                unlinked.with_end(End::Replaced)
+            } else {
+                unlinked
+            })
+        };
+        self.update(step)
+            .is_ok_and(|(old, _)| old.life() == Life::Live)
+    }
+
+    /// The caller has emptied the session's slot: clears `linked`.
+    pub(crate) fn unlink(&self) -> Owed {
+        // ORDERING: AcqRel, as in `update`.
+        let old = State(self.0.fetch_and(!LINKED, Ordering::AcqRel));
+        debug_assert!(old.is_linked(), "a session is unlinked once: {old:?}");
+        old.linked(false).owes()
+    }
+
+    /// An add gives up: LIVE > DEAD without an event, and `linked` is cleared if it is still the add's. Returns
+    /// whether the add itself ended the session (else somebody removed it meanwhile), and what is owed.
+    pub(crate) fn abandon(&self, linked_is_mine: bool) -> (bool, Owed) {
+        let step = |s: State| {
+            let s = if linked_is_mine { s.linked(false) } else { s };
+            Some(if s.life() == Life::Live {
+                s.with_end(End::Unpublished)
+            } else {
+                s
+            })
+        };
+        match self.update(step) {
+            Ok((old, new)) if old.life() == Life::Live => (true, new.owes()),
+            // Somebody else ended it. If `linked` was not ours, whoever cleared it owes the push.
+            Ok((_, new)) if linked_is_mine => (false, new.owes()),
+            _ => (false, Owed::Nothing),
+        }
+    }
+
+    /// Notes that a lookup found it. Writes only when that is news.
+    #[inline(always)]
+    pub(crate) fn visit(&self, seen: State) {
+        if !seen.is_visited() {
+            // ORDERING: Relaxed. A hint for eviction; as a read-modify-write it can't undo a transition, and it
+            // continues the release sequence of the one before.
+            self.0.fetch_or(VISITED, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the second chance back: returns whether there was one.
+    pub(crate) fn forgive(&self) -> bool {
+        // ORDERING: Relaxed, as in `visit`.
+        State(self.0.fetch_and(!VISITED, Ordering::Relaxed)).is_visited()
+    }
+
+    /// Moves the deadline of a live session that has not expired at `now`. Returns whether it did.
+    pub(crate) fn postpone(&self, deadline: Time, now: Time) -> bool {
+        self.update(|s| {
+            (s.life() == Life::Live && !s.is_expired(now)).then(|| s.with_deadline(deadline))
+        })
+        .is_ok()
+    }
+}
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn fields_do_not_touch_each_other(
+            len in 1u8..=32, owner in 0u32..2048, deadline in 0u64..1 << 40, other in 0u64..1 << 40, n in 0usize..9,
+        ) {
+            let cause = RemovalCause::ALL[n];
+            let cell = AtomicState::new(State::new(len, owner));
+            prop_assert_eq!(cell.begin(Time::from_millis(deadline)), Begin::Begun);
+            prop_assert_eq!(cell.load().deadline(), Time::from_millis(deadline));
+            cell.visit(cell.load());
+            prop_assert_eq!(
+                cell.postpone(Time::from_millis(other), Time::ZERO),
+                deadline > 0
+            );
+            prop_assert_eq!(cell.end(cause, |_| true), Ok(Owed::Nothing));
+            prop_assert_eq!(cell.unlink(), Owed::Push);
+            let state = cell.load();
+            prop_assert_eq!(state.life(), Life::Dead);
+            prop_assert_eq!(state.end(), End::Event(cause));
+            prop_assert_eq!(state.id_len(), len);
+            prop_assert!(state.is_owned_by(owner) && state.is_visited() && !state.is_linked());
+            prop_assert!(!state.is_owned_by(owner ^ 1));
+        }
+    }
+
+    fn begun() -> AtomicState {
+        let cell = AtomicState::new(State::new(32, 0));
+        assert_eq!(cell.begin(Time::MAX), Begin::Begun);
+        cell
+    }
+
+    #[test]
+    fn the_push_is_owed_once_whichever_comes_first() {
+        let cell = begun();
+        assert_eq!(cell.end(RemovalCause::Taken, |_| true), Ok(Owed::Nothing));
+        assert_eq!(cell.unlink(), Owed::Push);
+
+        let cell = begun();
+        assert_eq!(cell.unlink(), Owed::Nothing);
+        assert_eq!(cell.end(RemovalCause::Taken, |_| true), Ok(Owed::Push));
+
+        let cell = begun();
+        assert!(cell.supersede());
+        assert!(cell.end(RemovalCause::Taken, |_| true).is_err());
+        assert_eq!(cell.load().end(), End::Replaced);
+    }
+
+    #[test]
+    fn an_add_that_gives_up() {
+        // Its own slot is gone: someone cleared `linked`.
+        let cell = begun();
+        assert_eq!(cell.unlink(), Owed::Nothing);
+        assert_eq!(cell.abandon(false), (true, Owed::Push));
+        // It still owns `linked`.
+        assert_eq!(begun().abandon(true), (true, Owed::Push));
+        // It was removed meanwhile, and still owns `linked`.
+        let cell = begun();
+        assert_eq!(cell.end(RemovalCause::Removed, |_| true), Ok(Owed::Nothing));
+        assert_eq!(cell.abandon(true), (false, Owed::Push));
+        // It was removed and unlinked meanwhile: the remover pushes.
+        let cell = begun();
+        assert_eq!(cell.end(RemovalCause::Removed, |_| true), Ok(Owed::Nothing));
+        assert_eq!(cell.unlink(), Owed::Push);
+        assert_eq!(cell.abandon(false), (false, Owed::Nothing));
+    }
+
+    #[test]
+    fn a_life_ends_once() {
+        let cell = begun();
+        assert_eq!(cell.begin(Time::MAX), Begin::AlreadyPresent);
+        assert!(cell.end(RemovalCause::Removed, |_| false).is_err());
+        assert!(cell.end(RemovalCause::Removed, |_| true).is_ok());
+        assert!(cell.end(RemovalCause::Taken, |_| true).is_err());
+        assert!(!cell.end_unadded(RemovalCause::Removed));
+        assert_eq!(cell.begin(Time::MAX), Begin::Ended);
+        assert!(!cell.postpone(Time::MAX, Time::ZERO));
+    }
+
+    #[test]
+    fn expiry_is_at_the_deadline() {
+        let state = State::new(1, 0).with_deadline(Time::from_millis(10));
+        assert!(!state.is_expired(Time::from_millis(9)));
+        assert!(state.is_expired(Time::from_millis(10)));
+        let never = State::new(1, 0).with_deadline(Time::MAX);
+        assert!(!never.is_expired(Time::from_millis(Time::MAX.as_millis() - 1)));
+    }
+}

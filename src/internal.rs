@@ -1,0 +1,268 @@
+//! The engine, shown to the models. Exists only under `refrain_loom` and `refrain_shuttle`.
+
+#![allow(missing_docs, reason = "not a public interface")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::budget::Permit;
+use crate::clock::{ManualClock, Source, Time};
+use crate::context::Context;
+use crate::engine::maintain::{Departures, Sink};
+use crate::engine::{Added, Engine, Keyed, Plan};
+use crate::id::{ContextId, SessionId};
+use crate::removal::RemovalCause;
+use crate::session::Session;
+use crate::stats::Stats;
+
+/// Sessions born and not ended in this execution.
+pub fn live_sessions() -> i64 {
+    crate::sync::live_sessions()
+}
+
+/// Forgets those of an execution that was broken off.
+pub fn forget_live_sessions() {
+    crate::sync::forget_live_sessions();
+}
+
+/// How a model's engine is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Entries.
+    pub capacity: u64,
+    /// Memory units, of 64 bytes.
+    pub units: u64,
+    /// Buckets of two slots each; made odd. One bucket has no path beyond it; three have paths of two.
+    pub buckets: usize,
+    /// The hash of an id: see `engine::table::Path`. All zero makes ids collide in everything.
+    pub hash: fn(&SessionId) -> u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            capacity: 2,
+            units: 1 << 20,
+            buckets: 1,
+            hash: |_| 0,
+        }
+    }
+}
+
+/// What the remove callback heard. Kept by std's mutex, which the checkers don't see.
+#[derive(Debug, Default)]
+pub struct Log(std::sync::Mutex<Vec<(u8, u8, RemovalCause)>>);
+
+impl Log {
+    /// First id byte, first payload byte, cause.
+    pub fn events(&self) -> Vec<(u8, u8, RemovalCause)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Sink for &Log {
+    fn is_listening(&self) -> bool {
+        true
+    }
+
+    fn removed(&self, session: &Session, cause: RemovalCause) {
+        let entry = (session.id()[0], session.payload()[0], cause);
+        self.0.lock().unwrap().push(entry);
+    }
+}
+
+/// One engine, its departures and the log of its remove callback.
+#[derive(Debug)]
+pub struct Rig {
+    engine: Engine,
+    departures: Departures,
+    pub context: Context,
+    pub clock: ManualClock,
+    pub log: Log,
+}
+
+/// An id of one byte.
+pub fn id(n: u8) -> SessionId {
+    SessionId::new(&[n]).unwrap()
+}
+
+impl Rig {
+    pub fn new(setup: Setup) -> Arc<Self> {
+        let clock = ManualClock::new();
+        let engine = Engine::new(Plan {
+            cache: 1,
+            shards: 1,
+            max_capacity: setup.capacity as usize,
+            limit: Permit::new(setup.capacity, setup.units),
+            backlog: 1 << 20,
+            max_session: 1 << 20,
+            tick: 1000,
+            max_contexts: 1,
+            source: Source::Manual(clock.clone()),
+            hasher: Keyed::Fixed(setup.hash),
+            buckets: Some(setup.buckets),
+        });
+        let (context, _) = engine
+            .contexts
+            .intern(ContextId::new(b"c").unwrap())
+            .unwrap();
+        Arc::new(Self {
+            engine,
+            departures: Departures::new(),
+            context,
+            clock,
+            log: Log::default(),
+        })
+    }
+
+    /// A session of one id byte and one payload byte, two units large; never added.
+    pub fn session(&self, n: u8, payload: u8) -> Session {
+        Session::new(&self.context, id(n), &[payload]).unwrap()
+    }
+
+    /// Adds, with a deadline an hour from now.
+    pub fn add(&self, session: Session) -> Added {
+        self.add_for(session, Duration::from_secs(3600))
+    }
+
+    pub fn add_for(&self, session: Session, timeout: Duration) -> Added {
+        let now = self.engine.clock.refresh();
+        self.engine.add(session, timeout, now)
+    }
+
+    /// Brings the engine's time up to the clock's.
+    pub fn refresh(&self) -> Time {
+        self.engine.clock.refresh()
+    }
+
+    /// Borrows: the payload byte.
+    pub fn with(&self, n: u8) -> Option<u8> {
+        let now = self.engine.clock.now();
+        self.engine
+            .with(&id(n), self.context.number(), now, |raw, _| {
+                // SAFETY: alive under the pin; the handle is not dropped.
+                let session = std::mem::ManuallyDrop::new(unsafe { Session::from_raw(raw) });
+                session.payload()[0]
+            })
+    }
+
+    pub fn get(&self, n: u8) -> Option<Session> {
+        let now = self.engine.clock.now();
+        let raw = self.engine.get(&id(n), self.context.number(), now)?;
+        // SAFETY: the reference that `get` took.
+        Some(unsafe { Session::from_raw(raw) })
+    }
+
+    fn end(&self, n: u8, cause: RemovalCause) -> Option<Session> {
+        let now = self.engine.clock.now();
+        let raw = self
+            .engine
+            .take(&id(n), self.context.number(), now, cause)?;
+        // SAFETY: the reference that `take` took.
+        Some(unsafe { Session::from_raw(raw) })
+    }
+
+    pub fn take(&self, n: u8) -> Option<Session> {
+        self.end(n, RemovalCause::Taken)
+    }
+
+    pub fn remove(&self, n: u8) -> bool {
+        self.end(n, RemovalCause::Removed).is_some()
+    }
+
+    pub fn remove_exact(&self, session: &Session) -> bool {
+        self.engine
+            .end_exact(session.raw(), RemovalCause::Removed, |_| true)
+    }
+
+    pub fn take_exact(&self, session: &Session) -> bool {
+        let now = self.engine.clock.now();
+        self.engine
+            .end_exact(session.raw(), RemovalCause::Taken, |s| !s.is_expired(now))
+    }
+
+    /// Moves a live session's deadline, as `UPDATE_TIME` does.
+    pub fn touch(&self, session: &Session, deadline: Time) -> bool {
+        let now = self.engine.clock.now();
+        // SAFETY: the handle is a reference.
+        unsafe { session.raw().header() }
+            .state
+            .postpone(deadline, now)
+    }
+
+    /// Removes what is expired at `at`, as a manual flush does.
+    pub fn flush(&self, at: Time) -> usize {
+        self.engine
+            .sweep(|s| s.is_expired(at).then_some(RemovalCause::Expired))
+    }
+
+    /// Turns the wheel up to the clock's time.
+    pub fn expire(&self) -> usize {
+        self.engine.turn_wheels(self.engine.clock.refresh())
+    }
+
+    pub fn invalidate(&self) {
+        self.engine.invalidate(&self.context).unwrap();
+    }
+
+    /// Removes the sessions of dead generations.
+    pub fn sweep_stale(&self) -> usize {
+        self.engine.sweep_all_stale()
+    }
+
+    pub fn set_capacity(&self, entries: u64) {
+        self.engine
+            .set_limit(|limit| Permit::new(entries, limit.units()));
+    }
+
+    /// Takes what has left off the removed stack, and starts its grace period.
+    pub fn collect(&self) {
+        self.engine.collect_all(&self.departures, &&self.log);
+    }
+
+    /// Calls the callbacks that are due.
+    pub fn deliver(&self) -> usize {
+        self.departures.deliver(&&self.log)
+    }
+
+    /// Drops what nobody can be looking at any more and whose callbacks have returned.
+    pub fn reclaim(&self) -> usize {
+        self.engine.reclaim(&self.departures)
+    }
+
+    /// All three.
+    pub fn see_out(&self) {
+        self.collect();
+        self.deliver();
+        self.reclaim();
+    }
+
+    pub fn entries(&self) -> u64 {
+        self.engine.entries()
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.engine.cells.sum()
+    }
+
+    /// Ends the model: removes and sees out everything, checks the balance and that the index is empty. The caller has
+    /// the last handle; sessions whose handles it still has stay alive.
+    pub fn finish(self: Arc<Self>) -> Vec<(u8, u8, RemovalCause)> {
+        let this = Arc::into_inner(self).expect("all threads have ended");
+        let stats = this.stats();
+        assert!(stats.is_balanced(), "{stats:?}");
+        this.engine.sweep(|_| Some(RemovalCause::Dropped));
+        this.engine.see_off(&this.departures, &&this.log);
+        assert!(this.engine.is_pristine(), "slots and counts are zero");
+        let stats = this.stats();
+        assert!(stats.is_balanced(), "{stats:?}");
+        assert_eq!((stats.entries, stats.bytes, stats.backlog_bytes), (0, 0, 0));
+        let events = this.log.events();
+        assert_eq!(
+            stats.callbacks_due(),
+            events.len() as u64,
+            "{stats:?} {events:?}"
+        );
+        events
+    }
+}

@@ -1,0 +1,6 @@
+//! The manual: chapters that are no interface.
+
+#[doc = include_str!("design.md")]
+pub mod design {}
+#[doc = include_str!("orderings.md")]
+pub mod orderings {}

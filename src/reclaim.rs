@@ -1,0 +1,167 @@
+//! The grace period: what was unlinked is handed back only when nobody can still be looking at it.
+//!
+//! A [`Domain`] promises one thing. A closure given to [`Domain::defer`] runs after every [`Guard`] that existed at
+//! that moment has been dropped, and everything that those guards' owners did happens before it.
+//!
+//! The closures are tiny: they set a flag (see `engine::maintain`). They must be, because crossbeam-epoch runs them on
+//! whichever thread happens to pin next, and that may be an accept thread.
+//!
+//! Two back ends. Everybody gets crossbeam-epoch, with a [`Collector`](crossbeam_epoch::Collector) of this library's
+//! own, so that no other crate's garbage runs on our pins and no other crate's long pin holds our garbage. The models
+//! get a small one that runs a closure as early as the promise allows, which is what finds a pin that ends too soon;
+//! crossbeam-epoch frees nothing at all inside a model of a few operations.
+
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+mod imp {
+    use std::marker::PhantomData;
+    use std::sync::LazyLock;
+
+    use crossbeam_epoch::{Collector, LocalHandle};
+
+    static COLLECTOR: LazyLock<Collector> = LazyLock::new(Collector::new);
+
+    thread_local! {
+        static HANDLE: LocalHandle = COLLECTOR.register();
+    }
+
+    /// One cache's view of the library's collector.
+    #[derive(Debug, Default)]
+    pub(crate) struct Domain;
+
+    /// While it lives, nothing that was reachable when it was made is freed.
+    #[derive(Debug)]
+    pub(crate) struct Guard<'a> {
+        guard: crossbeam_epoch::Guard,
+        domain: PhantomData<&'a Domain>,
+    }
+
+    impl Domain {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        /// Pins the calling thread: one locked instruction on a line of its own; every 128th pin also looks at the
+        /// other threads' lines to move the epoch on.
+        #[inline]
+        pub(crate) fn pin(&self) -> Guard<'_> {
+            // The fallback serves a thread whose thread-locals are already gone (a session dropped by a destructor).
+            let guard = HANDLE
+                .try_with(LocalHandle::pin)
+                .unwrap_or_else(|_| COLLECTOR.register().pin());
+            Guard {
+                guard,
+                domain: PhantomData,
+            }
+        }
+
+        /// Runs `f` after every guard that exists now has been dropped.
+        pub(crate) fn defer(&self, f: impl FnOnce() + Send + 'static) {
+            let guard = self.pin();
+            guard.guard.defer(f);
+            guard.guard.flush();
+        }
+
+        /// Moves the epoch on if no reader holds it back, and runs what has become due.
+        pub(crate) fn flush(&self) {
+            self.pin().guard.flush();
+        }
+    }
+}
+
+#[cfg(any(refrain_loom, refrain_shuttle))]
+mod imp {
+    use std::collections::BTreeSet;
+
+    use crate::sync::atomic::{AtomicU64, Ordering, fence};
+
+    type Job = Box<dyn FnOnce() + Send>;
+
+    #[derive(Default)]
+    struct State {
+        next: u64,
+        pinned: BTreeSet<u64>,
+        waiting: Vec<(BTreeSet<u64>, Job)>,
+    }
+
+    /// The modelled domain.
+    pub(crate) struct Domain {
+        /// Every pin, unpin and deferral does a read-modify-write here. It carries the promise's happens-before, and
+        /// it makes all of them depend on each other in the checker's eyes: loom 0.7.2 skips interleavings of
+        /// operations that it believes independent.
+        order: AtomicU64,
+        /// Never held across an operation that the checker can interrupt.
+        state: std::sync::Mutex<State>,
+    }
+
+    impl std::fmt::Debug for Domain {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Domain")
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Guard<'a> {
+        id: u64,
+        domain: &'a Domain,
+    }
+
+    impl Domain {
+        pub(crate) fn new() -> Self {
+            Self {
+                order: AtomicU64::new(0),
+                state: std::sync::Mutex::new(State::default()),
+            }
+        }
+
+        fn step(&self) {
+            // ORDERING: AcqRel, so that all steps are ordered; partner: every other step.
+            self.order.fetch_add(1, Ordering::AcqRel);
+        }
+
+        pub(crate) fn pin(&self) -> Guard<'_> {
+            self.step();
+            // ORDERING: SeqCst, as a real pin has.
+            fence(Ordering::SeqCst);
+            let mut state = self.state.lock().unwrap();
+            let id = state.next;
+            state.next += 1;
+            state.pinned.insert(id);
+            Guard { id, domain: self }
+        }
+
+        pub(crate) fn defer(&self, f: impl FnOnce() + Send + 'static) {
+            self.step();
+            let mut state = self.state.lock().unwrap();
+            if state.pinned.is_empty() {
+                drop(state);
+                f();
+            } else {
+                let readers = state.pinned.clone();
+                state.waiting.push((readers, Box::new(f)));
+            }
+        }
+
+        pub(crate) fn flush(&self) {}
+    }
+
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            self.domain.step();
+            let mut state = self.domain.state.lock().unwrap();
+            state.pinned.remove(&self.id);
+            for (readers, _) in &mut state.waiting {
+                readers.remove(&self.id);
+            }
+            let (due, waiting) = std::mem::take(&mut state.waiting)
+                .into_iter()
+                .partition::<Vec<_>, _>(|(readers, _)| readers.is_empty());
+            state.waiting = waiting;
+            drop(state);
+            for (_, job) in due {
+                job();
+            }
+        }
+    }
+}
+
+pub(crate) use imp::{Domain, Guard};

@@ -1,0 +1,264 @@
+//! What happened, counted where no two threads fight over a line.
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::budget::{Budget, Permit, UNIT};
+use crate::removal::RemovalCause;
+use crate::sync::{Counter, THREAD_NUMBERS, thread_number};
+
+/// A snapshot of a cache's counters.
+///
+/// The numbers are exact once nothing is going on; while operations run, they may be a few operations apart from each
+/// other. The balance `inserted = entries + taken + removed_total() + expired + evicted + replaced` then holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sessions that are in the cache, expired ones that have not been collected yet included.
+    #[doc(alias = "SSL_CTX_sess_number")]
+    pub entries: u64,
+    /// Memory of those sessions, in bytes: header, extras, server name and payload, in whole cache lines.
+    pub bytes: u64,
+    /// Sessions that were added, replacements included.
+    pub inserted: u64,
+    /// Sessions whose place was taken by another of the same id. No callback.
+    pub replaced: u64,
+    /// Sessions that `take` returned.
+    pub taken: u64,
+    /// Sessions removed by `remove` and `remove_exact` out of the cache.
+    pub removed: u64,
+    /// Sessions whose context was invalidated.
+    pub invalidated: u64,
+    /// Sessions removed by `clear`.
+    pub cleared: u64,
+    /// Sessions that `retain` did not want.
+    pub retained: u64,
+    /// Sessions that the new callback refused.
+    pub refused: u64,
+    /// Sessions that were in the cache when it was dropped.
+    pub dropped: u64,
+    /// Sessions whose deadline passed, by the wheel or by `flush`.
+    pub expired: u64,
+    /// Sessions that made room for others.
+    #[doc(alias = "SSL_CTX_sess_cache_full")]
+    pub evicted: u64,
+    /// Sessions removed without ever having been added.
+    pub never_added: u64,
+    /// Lookups (`with`, `get`, `take`) that found a live session.
+    #[doc(alias = "SSL_CTX_sess_hits")]
+    pub hits: u64,
+    /// Lookups that did not, the `timeouts` included.
+    #[doc(alias = "SSL_CTX_sess_misses")]
+    pub misses: u64,
+    /// Lookups that found a session past its deadline.
+    #[doc(alias = "SSL_CTX_sess_timeouts")]
+    pub timeouts: u64,
+    /// Sessions that the get callback supplied.
+    #[doc(alias = "SSL_CTX_sess_cb_hits")]
+    pub external_hits: u64,
+    /// Adds that did not keep the session, for any reason.
+    pub not_cached: u64,
+    /// Of those: because too much memory was still waiting for callbacks or readers.
+    pub not_cached_backlog: u64,
+    /// Of those: because another add of the same id was faster.
+    pub not_cached_raced: u64,
+    /// Calls of the remove callback, those that panicked included.
+    pub callbacks: u64,
+    /// Callbacks of any kind that panicked.
+    pub callback_panics: u64,
+    /// Memory of sessions that have left but are not wiped and freed yet, in bytes.
+    pub backlog_bytes: u64,
+}
+
+impl Stats {
+    /// All sessions that somebody had removed: removed, invalidated, cleared, retained away, refused and dropped.
+    pub fn removed_total(&self) -> u64 {
+        self.removed + self.invalidated + self.cleared + self.retained + self.refused + self.dropped
+    }
+
+    /// How many remove callbacks the counted removals call for, once all are delivered and if a callback was set.
+    pub fn callbacks_due(&self) -> u64 {
+        self.taken + self.removed_total() + self.expired + self.evicted + self.never_added
+    }
+
+    /// Whether every session that came in is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.inserted
+            == self.entries
+                + self.taken
+                + self.removed_total()
+                + self.expired
+                + self.evicted
+                + self.replaced
+    }
+}
+
+/// Counters of one shard: written by adds and removals only, each of which writes the shard's lines anyway.
+#[derive(Debug, Default)]
+pub(crate) struct ShardCells {
+    /// Adds that made a session live; the number before is the add's place in the order of ages.
+    pub(crate) begun: Counter,
+    /// Of those, adds that gave up before anybody could find the session.
+    pub(crate) abandoned: Counter,
+    pub(crate) replaced: Counter,
+    /// Memory units of all sessions that were pushed on the removed stack.
+    pub(crate) pushed: Counter,
+    /// Of those, units that the maintainer has taken off the stack.
+    pub(crate) collected: Counter,
+    ends: [Counter; RemovalCause::ALL.len()],
+}
+
+impl ShardCells {
+    pub(crate) fn end(&self, cause: RemovalCause) {
+        self.ends[cause as usize].add(1);
+    }
+}
+
+/// Counters of lookups: one line per thread, so a lookup writes no line that another thread reads.
+#[derive(Debug, Default)]
+struct LookupCells {
+    hits: Counter,
+    misses: Counter,
+    timeouts: Counter,
+}
+
+/// What a lookup came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    Hit,
+    Miss,
+    Timeout,
+}
+
+/// All counters of one cache. Outlives the cache in a [`StatsHandle`].
+#[derive(Debug)]
+pub(crate) struct Cells {
+    /// What the slots hold: counted by itself, so that the balance is a check and not a definition.
+    pub(crate) budget: CachePadded<Budget>,
+    pub(crate) shards: Box<[CachePadded<ShardCells>]>,
+    lookups: Box<[CachePadded<LookupCells>]>,
+    pub(crate) never_added: Counter,
+    pub(crate) external_hits: Counter,
+    pub(crate) not_cached: Counter,
+    pub(crate) not_cached_backlog: Counter,
+    pub(crate) not_cached_raced: Counter,
+    pub(crate) callbacks: Counter,
+    pub(crate) callback_panics: Counter,
+    /// Memory units that the maintainer has taken off the stacks.
+    pub(crate) collected: CachePadded<Counter>,
+    /// Of those, units that it has let go.
+    pub(crate) freed: Counter,
+}
+
+impl Cells {
+    pub(crate) fn new(shards: usize, limit: Permit) -> Arc<Self> {
+        Arc::new(Self {
+            budget: CachePadded::new(Budget::new(limit)),
+            shards: (0..shards).map(|_| CachePadded::default()).collect(),
+            lookups: (0..=THREAD_NUMBERS)
+                .map(|_| CachePadded::default())
+                .collect(),
+            never_added: Counter::default(),
+            external_hits: Counter::default(),
+            not_cached: Counter::default(),
+            not_cached_backlog: Counter::default(),
+            not_cached_raced: Counter::default(),
+            callbacks: Counter::default(),
+            callback_panics: Counter::default(),
+            collected: CachePadded::default(),
+            freed: Counter::default(),
+        })
+    }
+
+    /// Memory units that have left the slots and are not freed yet, as an add sees it: what the maintainer has in
+    /// hand, and for what still lies on the stacks the shard's own, taken for all of them. Three loads.
+    pub(crate) fn backlog(&self, shard: usize) -> u64 {
+        let cells = &self.shards[shard];
+        let on_stack = cells.pushed.value().saturating_sub(cells.collected.value());
+        let in_hand = self.collected.value().saturating_sub(self.freed.value());
+        in_hand + on_stack * self.shards.len() as u64
+    }
+
+    /// Counts a lookup: a load and a store on a line of the thread's own; beyond 64 threads, one locked instruction on
+    /// a line that the surplus threads share.
+    #[inline]
+    pub(crate) fn lookup(&self, what: Lookup) {
+        let number = thread_number();
+        let cells = &self.lookups[number.unwrap_or(THREAD_NUMBERS)];
+        let count = |counter: &Counter| match number {
+            Some(_) => counter.bump_owned(),
+            None => {
+                counter.add(1);
+            }
+        };
+        match what {
+            Lookup::Hit => count(&cells.hits),
+            Lookup::Miss => count(&cells.misses),
+            Lookup::Timeout => {
+                count(&cells.misses);
+                count(&cells.timeouts);
+            }
+        }
+    }
+
+    /// The sums.
+    pub(crate) fn sum(&self) -> Stats {
+        let over = |f: &dyn Fn(&ShardCells) -> u64| self.shards.iter().map(|cells| f(cells)).sum();
+        let ended = |cause: RemovalCause| over(&|cells| cells.ends[cause as usize].value());
+        let begun: u64 = over(&|cells| cells.begun.value());
+        let lookups =
+            |f: &dyn Fn(&LookupCells) -> u64| self.lookups.iter().map(|cells| f(cells)).sum();
+        let used = self.budget.used();
+        let pushed: u64 = over(&|cells| cells.pushed.value());
+        Stats {
+            entries: used.entries(),
+            bytes: used.units() * UNIT as u64,
+            inserted: begun.saturating_sub(over(&|cells| cells.abandoned.value())),
+            replaced: over(&|cells| cells.replaced.value()),
+            taken: ended(RemovalCause::Taken),
+            removed: ended(RemovalCause::Removed),
+            invalidated: ended(RemovalCause::Invalidated),
+            cleared: ended(RemovalCause::Cleared),
+            retained: ended(RemovalCause::Retained),
+            refused: ended(RemovalCause::Refused),
+            dropped: ended(RemovalCause::Dropped),
+            expired: ended(RemovalCause::Expired),
+            evicted: ended(RemovalCause::Evicted),
+            never_added: self.never_added.value(),
+            hits: lookups(&|cells| cells.hits.value()),
+            misses: lookups(&|cells| cells.misses.value()),
+            timeouts: lookups(&|cells| cells.timeouts.value()),
+            external_hits: self.external_hits.value(),
+            not_cached: self.not_cached.value(),
+            not_cached_backlog: self.not_cached_backlog.value(),
+            not_cached_raced: self.not_cached_raced.value(),
+            callbacks: self.callbacks.value(),
+            callback_panics: self.callback_panics.value(),
+            backlog_bytes: pushed.saturating_sub(self.freed.value()) * UNIT as u64,
+        }
+    }
+}
+
+/// Reads a cache's counters, also after the cache is gone.
+///
+/// # Examples
+///
+/// ```
+/// use refrain::SessionCache;
+///
+/// let cache = SessionCache::builder().build()?;
+/// let handle = cache.stats_handle();
+/// drop(cache);
+/// assert_eq!(handle.snapshot().entries, 0);
+/// # Ok::<(), refrain::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StatsHandle(pub(crate) Arc<Cells>);
+
+impl StatsHandle {
+    /// The counters now.
+    pub fn snapshot(&self) -> Stats {
+        self.0.sum()
+    }
+}

@@ -1,0 +1,300 @@
+//! The facade: the one file that names std's atomics and threads, loom or shuttle.
+//!
+//! Everything else says `crate::sync`, so the code that ships is the code that the models run. Three arms:
+//!
+//! | cfg | atomics, locks, threads | used by |
+//! |---|---|---|
+//! | none | std | everybody |
+//! | `refrain_loom` | loom | `loom-tests`: weak memory, small models, every interleaving within a bound |
+//! | `refrain_shuttle` | shuttle | `loom-tests`: sequential consistency, larger models, very many schedules |
+//!
+//! `Arc` is std's in every arm: the races of interest are the engine's own reference counts, not std's.
+
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+mod imp {
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) mod atomic {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        pub(crate) use std::sync::atomic::compiler_fence;
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        pub(crate) use std::sync::atomic::fence;
+        pub(crate) use std::sync::atomic::{
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+        };
+    }
+    pub(crate) mod thread {
+        pub(crate) use std::thread::{
+            Builder, JoinHandle, Thread, current, park_timeout, yield_now,
+        };
+    }
+}
+
+#[cfg(refrain_loom)]
+mod imp {
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) mod atomic {
+        pub(crate) use loom::sync::atomic::{
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+        };
+    }
+    pub(crate) mod thread {
+        pub(crate) use loom::thread::{Builder, JoinHandle, Thread, current, yield_now};
+        pub(crate) fn park_timeout(_: std::time::Duration) {
+            yield_now();
+        }
+    }
+}
+
+#[cfg(refrain_shuttle)]
+mod imp {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) mod atomic {
+        pub(crate) use shuttle::sync::atomic::{
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+        };
+    }
+    pub(crate) mod thread {
+        pub(crate) use shuttle::thread::{
+            Builder, JoinHandle, Thread, current, park_timeout, yield_now,
+        };
+    }
+}
+
+pub(crate) use imp::{Condvar, Mutex, MutexGuard, atomic, thread};
+
+/// Locks a mutex whose critical sections leave nothing half done, so that poison carries no news.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A sequentially consistent fence right behind an atomic read-modify-write of the same thread.
+///
+/// On x86 that operation is a locked instruction, which already orders everything before it against everything after
+/// it, so only the compiler has to be held back; elsewhere, under the models and under Miri it is a real fence. The
+/// standard's memory model does not know this fact about x86, so the shortcut is confined to this function.
+#[inline(always)]
+pub(crate) fn fence_after_rmw() {
+    // ORDERING: SeqCst. The partner is the same fence in the other operation of a store-then-load pair; each call
+    // site names it.
+    #[cfg(all(target_arch = "x86_64", not(any(refrain_loom, refrain_shuttle, miri))))]
+    atomic::compiler_fence(atomic::Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(any(refrain_loom, refrain_shuttle, miri)))))]
+    atomic::fence(atomic::Ordering::SeqCst);
+}
+
+/// A cell that holds an optional shared value and can be replaced while others read it.
+///
+/// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support; a mutex stands in for it there,
+/// so the models prove our use of the cell and arc-swap itself is trusted.
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+#[derive(Debug)]
+pub(crate) struct SharedCell<T>(arc_swap::ArcSwapOption<T>);
+
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+impl<T> SharedCell<T> {
+    pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
+        Self(arc_swap::ArcSwapOption::new(value))
+    }
+
+    pub(crate) fn load(&self) -> Option<std::sync::Arc<T>> {
+        self.0.load_full()
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load().is_some()
+    }
+
+    pub(crate) fn swap(&self, value: Option<std::sync::Arc<T>>) -> Option<std::sync::Arc<T>> {
+        self.0.swap(value)
+    }
+}
+
+#[cfg(any(refrain_loom, refrain_shuttle))]
+#[derive(Debug)]
+pub(crate) struct SharedCell<T>(Mutex<Option<std::sync::Arc<T>>>);
+
+#[cfg(any(refrain_loom, refrain_shuttle))]
+impl<T> SharedCell<T> {
+    pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub(crate) fn load(&self) -> Option<std::sync::Arc<T>> {
+        lock(&self.0).clone()
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
+    pub(crate) fn swap(&self, value: Option<std::sync::Arc<T>>) -> Option<std::sync::Arc<T>> {
+        std::mem::replace(&mut *lock(&self.0), value)
+    }
+}
+
+/// A statistic, or the source of unique numbers: never a part of a protocol, so always std's atomic, which keeps it
+/// out of the models' state space.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(std::sync::atomic::AtomicU64);
+
+impl Counter {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(std::sync::atomic::AtomicU64::new(value))
+    }
+
+    /// Adds to a counter that several threads write; returns the value before.
+    #[inline]
+    pub(crate) fn add(&self, n: u64) -> u64 {
+        // ORDERING: Relaxed. A count orders nothing; readers want exact sums once the writers are quiet.
+        self.0.fetch_add(n, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Adds one to a counter that only the calling thread writes: a load and a store, no locked instruction.
+    #[inline]
+    pub(crate) fn bump_owned(&self) {
+        // ORDERING: Relaxed, as in `add`; without a second writer nothing can be lost between the two.
+        let value = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .store(value.wrapping_add(1), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        // ORDERING: Relaxed, as in `add`.
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Whether a session's memory may still be read: a marker that each session carries in the models, and nothing at all
+/// elsewhere.
+///
+/// Under loom it is an `UnsafeCell`, so a read that does not happen before the end of the session is reported as a
+/// race even where it comes earlier in time. [`check`](Self::check) panics on a read after the end. The memory itself
+/// is never handed back to the allocator in a model, so that such a read finds the marker.
+#[derive(Debug)]
+pub(crate) struct Alive {
+    #[cfg(refrain_loom)]
+    cell: loom::cell::UnsafeCell<bool>,
+    #[cfg(refrain_shuttle)]
+    cell: std::cell::Cell<bool>,
+}
+
+#[cfg(any(refrain_loom, refrain_shuttle))]
+std::thread_local! {
+    /// Sessions born and not yet ended on this test's OS thread. Both checkers run all threads of a model on the
+    /// thread that called them, and run models one after the other there.
+    static LIVE_SESSIONS: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(any(refrain_loom, refrain_shuttle))]
+pub(crate) fn live_sessions() -> i64 {
+    LIVE_SESSIONS.get()
+}
+
+#[cfg(any(refrain_loom, refrain_shuttle))]
+pub(crate) fn forget_live_sessions() {
+    LIVE_SESSIONS.set(0);
+}
+
+impl Alive {
+    pub(crate) fn new() -> Self {
+        #[cfg(any(refrain_loom, refrain_shuttle))]
+        LIVE_SESSIONS.set(LIVE_SESSIONS.get() + 1);
+        Self {
+            #[cfg(refrain_loom)]
+            cell: loom::cell::UnsafeCell::new(true),
+            #[cfg(refrain_shuttle)]
+            cell: std::cell::Cell::new(true),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn check(&self) {
+        #[cfg(refrain_loom)]
+        // SAFETY: loom verifies that no write to the cell races with this read, and panics otherwise.
+        self.cell.with(|alive| {
+            assert!(
+                unsafe { *alive },
+                "a session was read after it had been freed"
+            )
+        });
+        #[cfg(refrain_shuttle)]
+        assert!(
+            self.cell.get(),
+            "a session was read after it had been freed"
+        );
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(&self) {
+        #[cfg(refrain_loom)]
+        // SAFETY: loom verifies that no access to the cell races with this write, and panics otherwise.
+        self.cell.with_mut(|alive| unsafe {
+            assert!(*alive, "a session was freed twice");
+            *alive = false;
+        });
+        #[cfg(refrain_shuttle)]
+        assert!(self.cell.replace(false), "a session was freed twice");
+        #[cfg(any(refrain_loom, refrain_shuttle))]
+        LIVE_SESSIONS.set(LIVE_SESSIONS.get() - 1);
+    }
+}
+
+/// How many threads get a number of their own from [`thread_number`].
+pub(crate) const THREAD_NUMBERS: usize = 64;
+
+/// A small number that no other living thread has; `None` for the threads beyond [`THREAD_NUMBERS`]. Numbers of
+/// threads that ended are given out again.
+#[inline]
+pub(crate) fn thread_number() -> Option<usize> {
+    let cached = NUMBER.get();
+    if cached != UNASSIGNED {
+        return (cached < THREAD_NUMBERS).then_some(cached);
+    }
+    assign_thread_number()
+}
+
+const UNASSIGNED: usize = usize::MAX;
+
+std::thread_local! {
+    /// Without a destructor, so that reading it is one instruction.
+    static NUMBER: std::cell::Cell<usize> = const { std::cell::Cell::new(UNASSIGNED) };
+    static LEASE: std::cell::RefCell<Option<Lease>> = const { std::cell::RefCell::new(None) };
+}
+
+static FREE_NUMBERS: std::sync::Mutex<(usize, Vec<usize>)> = std::sync::Mutex::new((0, Vec::new()));
+
+struct Lease(usize);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // From here on, the thread counts as one beyond the limit.
+        NUMBER.set(THREAD_NUMBERS);
+        if let Ok(mut free) = FREE_NUMBERS.lock() {
+            free.1.push(self.0);
+        }
+    }
+}
+
+#[cold]
+fn assign_thread_number() -> Option<usize> {
+    let mut free = FREE_NUMBERS.lock().ok()?;
+    let number = match free.1.pop() {
+        Some(number) => number,
+        None if free.0 < THREAD_NUMBERS => {
+            free.0 += 1;
+            free.0 - 1
+        }
+        None => {
+            NUMBER.set(THREAD_NUMBERS);
+            return None;
+        }
+    };
+    drop(free);
+    // A thread whose thread-locals are already being destroyed drops the lease, and so the number, at once.
+    let lease = Lease(number);
+    let kept = LEASE.try_with(|cell| cell.replace(Some(lease))).is_ok();
+    NUMBER.set(if kept { number } else { THREAD_NUMBERS });
+    kept.then_some(number)
+}
