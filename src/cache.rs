@@ -155,9 +155,20 @@ impl SessionCache {
     /// This is what makes a session single-use: TLS 1.3 tickets, 0-RTT. Lock-free: it starts over only when the session
     /// was replaced meanwhile. The remove callback hears [`RemovalCause::Taken`].
     pub fn take(&self, context: &Context, id: &SessionId) -> Option<Session> {
+        self.end(context, id, RemovalCause::Taken, |_| true)
+    }
+
+    /// Ends the live session of an id, if its payload is wanted.
+    fn end(
+        &self,
+        context: &Context,
+        id: &SessionId,
+        cause: RemovalCause,
+        want: impl Fn(&[u8]) -> bool,
+    ) -> Option<Session> {
         let engine = &self.core.engine;
         let now = engine.clock.now();
-        let raw = engine.take(id, context.number(), now, RemovalCause::Taken)?;
+        let raw = engine.take(id, context.number(), now, cause, want)?;
         // SAFETY: the reference that `take` took.
         Some(unsafe { Session::from_raw(raw) })
     }
@@ -175,12 +186,7 @@ impl SessionCache {
 
     /// Removes the live session of an id. True for exactly one caller. Lock-free.
     pub fn remove(&self, context: &Context, id: &SessionId) -> bool {
-        let engine = &self.core.engine;
-        let now = engine.clock.now();
-        engine
-            .take(id, context.number(), now, RemovalCause::Removed)
-            // SAFETY: the reference that it took, which ends here.
-            .map(|raw| drop(unsafe { Session::from_raw(raw) }))
+        self.end(context, id, RemovalCause::Removed, |_| true)
             .is_some()
     }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::engine::maintain::Sink;
+use crate::engine::departures::Sink;
 use crate::id::SessionId;
 use crate::removal::RemovalCause;
 use crate::session::Session;

@@ -5,15 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::budget::Permit;
+use crate::budget::{Permit, UNIT};
 use crate::clock::{ManualClock, Source, Time};
 use crate::context::Context;
-use crate::engine::maintain::{Departures, Sink};
+use crate::engine::departures::{Departures, Sink};
+use crate::engine::maintain::Maintained;
 use crate::engine::{Added, Engine, Keyed, Plan};
 use crate::id::{ContextId, SessionId};
+use crate::reclaim::{Domain, Guard};
 use crate::removal::RemovalCause;
 use crate::session::Session;
 use crate::stats::Stats;
+use crate::sync::Alive;
 
 /// Sessions born and not ended in this execution.
 pub fn live_sessions() -> i64 {
@@ -120,6 +123,11 @@ impl Rig {
         Session::new(&self.context, id(n), &[payload]).unwrap()
     }
 
+    /// The same with a payload of `len` bytes.
+    pub fn sized_session(&self, n: u8, payload: u8, len: usize) -> Session {
+        Session::new(&self.context, id(n), &vec![payload; len]).unwrap()
+    }
+
     /// Adds, with a deadline an hour from now.
     pub fn add(&self, session: Session) -> Added {
         self.add_for(session, Duration::from_secs(3600))
@@ -157,7 +165,7 @@ impl Rig {
         let now = self.engine.clock.now();
         let raw = self
             .engine
-            .take(&id(n), self.context.number(), now, cause)?;
+            .take(&id(n), self.context.number(), now, cause, |_| true)?;
         // SAFETY: the reference that `take` took.
         Some(unsafe { Session::from_raw(raw) })
     }
@@ -215,6 +223,16 @@ impl Rig {
             .set_limit(|limit| Permit::new(entries, limit.units()));
     }
 
+    pub fn set_bytes(&self, bytes: usize) {
+        self.engine
+            .set_limit(|limit| Permit::new(limit.entries(), (bytes / UNIT) as u64));
+    }
+
+    /// One run of the maintainer: expires, sweeps, trims, collects, reclaims.
+    pub fn maintain(&self) -> Maintained {
+        self.engine.maintain(&self.departures, &&self.log, true)
+    }
+
     /// Takes what has left off the removed stack, and starts its grace period.
     pub fn collect(&self) {
         self.engine.collect_all(&self.departures, &&self.log);
@@ -241,6 +259,11 @@ impl Rig {
         self.engine.entries()
     }
 
+    /// Memory of what is in slots or on its way into one.
+    pub fn bytes(&self) -> usize {
+        self.engine.cells.budget.used().units() as usize * UNIT
+    }
+
     pub fn stats(&self) -> Stats {
         self.engine.cells.sum()
     }
@@ -264,5 +287,63 @@ impl Rig {
             "{stats:?} {events:?}"
         );
         events
+    }
+}
+
+/// The reclamation domain by itself.
+#[derive(Debug)]
+pub struct Grace(Domain);
+
+/// A pin of [`Grace`].
+#[derive(Debug)]
+pub struct Pin<'a>(#[allow(dead_code, reason = "dropped, never read")] Guard<'a>);
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Grace {
+    pub fn new() -> Self {
+        Self(Domain::new())
+    }
+
+    pub fn pin(&self) -> Pin<'_> {
+        Pin(self.0.pin())
+    }
+
+    pub fn defer(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.defer(f);
+    }
+}
+
+/// Memory that counts as one of [`live_sessions`] until its end. A read after the end fails; under loom, so does one
+/// that is not ordered before the end.
+#[derive(Debug)]
+pub struct Memory(Alive);
+
+// SAFETY: under loom the cell checks every access; under shuttle one OS thread runs all threads of a model.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        Self(Alive::new())
+    }
+
+    pub fn read(&self) {
+        self.0.check();
+    }
+
+    pub fn end(&self) {
+        self.0.end();
     }
 }

@@ -118,16 +118,11 @@ impl Sessions {
         let id = SessionId::new(key).ok()?;
         // A TLS 1.3 client may offer the id of somebody's TLS 1.2 session, which it has seen in clear. That must not
         // burn the session.
-        if single_use
-            && self
-                .cache
-                .with(&self.context, &id, |s| s.payload().starts_with(&TLS12))
-                .unwrap_or(false)
-        {
-            return None;
-        }
+        let want = |payload: &[u8]| !payload.starts_with(&TLS12);
         let may_ask = || spend_token(self.cache.now(), self.external_per_second);
-        let session = self.cache.resume(&self.context, &id, single_use, may_ask)?;
+        let session = self
+            .cache
+            .resume(&self.context, &id, single_use, want, may_ask)?;
         Some(session.payload().to_vec())
     }
 }

@@ -50,13 +50,14 @@ impl SessionCache {
     }
 
     /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. For single
-    /// use it is taken, and nobody else gets it.
+    /// use it is taken, and nobody else gets it; unless `want` refuses it by its payload, which leaves it where it is.
     #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
     pub(crate) fn resume(
         &self,
         context: &Context,
         id: &SessionId,
         single_use: bool,
+        want: impl Fn(&[u8]) -> bool,
         may_ask: impl FnOnce() -> bool,
     ) -> Option<Session> {
         if !self.serves_handshakes() {
@@ -64,7 +65,7 @@ impl SessionCache {
         }
         if !self.mode().contains(CacheMode::NO_INTERNAL_LOOKUP) {
             let found = if single_use {
-                self.take(context, id)
+                self.end(context, id, RemovalCause::Taken, &want)
             } else {
                 self.get(context, id)
             };
@@ -82,7 +83,7 @@ impl SessionCache {
             single_use,
         };
         let session = core.callbacks.ask_get(&lookup, &core.engine.cells)?;
-        if !self.is_acceptable(&session, context, id) {
+        if !self.is_acceptable(&session, context, id) || (single_use && !want(session.payload())) {
             return None;
         }
         core.engine.cells.external_hits.add(1);

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::callbacks::{Callbacks, RemoveSink};
 use crate::config::{Builder, CacheMode, Maintenance};
-use crate::engine::maintain::{Departures, Maintained};
+use crate::engine::departures::Departures;
+use crate::engine::maintain::Maintained;
 use crate::engine::{Engine, Plan};
 use crate::error::Error;
 use crate::removal::RemovalCause;
@@ -120,8 +121,7 @@ impl Core {
     }
 
     fn maintain(&self) -> Maintained {
-        let expire = !CacheMode::from_bits(self.mode.load(Ordering::Relaxed))
-            .contains(CacheMode::NO_AUTO_CLEAR);
+        let expire = !self.mode().contains(CacheMode::NO_AUTO_CLEAR);
         self.engine.maintain(&self.departures, &self.sink(), expire)
     }
 

@@ -8,6 +8,7 @@
 
 use crate::engine::bitmap::{Bitmaps, RING};
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fence_after_rmw;
 
 /// Generations in which a shard's share of the capacity fills up.
 const GENERATIONS: usize = 32;
@@ -37,8 +38,23 @@ impl Age {
 
     /// Remembers that a session of this generation stands in the bucket. The caller has published it and made a SeqCst
     /// fence since.
+    ///
+    /// An add that was slow may come when its generation has been searched already; it is then noted in the oldest one
+    /// that has not.
     pub(crate) fn note(&self, bucket: usize, generation: u64) {
-        self.ring.mark(generation, bucket);
+        let mut at = generation;
+        loop {
+            self.ring.mark(at, bucket);
+            // ORDERING: SeqCst, behind the mark's read-modify-write (a bit that was set before is its setter's matter);
+            // partner: the fence in `oldest`. Either this load sees the tail moved on, or that search sees the bit.
+            fence_after_rmw();
+            // ORDERING: Relaxed; ordered by the fence.
+            let tail = self.tail.load(Ordering::Relaxed);
+            if tail <= at {
+                return;
+            }
+            at = tail;
+        }
     }
 
     /// Takes a bucket out of the oldest generation that has one, and tells the generation. The caller makes a SeqCst
@@ -46,8 +62,7 @@ impl Age {
     /// stay in it.
     pub(crate) fn oldest(&self, newest: u64) -> Option<(usize, u64)> {
         loop {
-            // ORDERING: Relaxed, also below. The tail is a hint where to begin; what it skips comes round again, since
-            // generations share positions.
+            // ORDERING: Relaxed. A tail that is behind only makes this search longer.
             let tail = self.tail.load(Ordering::Relaxed);
             let from = tail.max((newest + 1).saturating_sub(RING));
             if let Some(bucket) = self.ring.pop(from) {
@@ -56,10 +71,18 @@ impl Age {
             if from >= newest {
                 return None;
             }
-            // ORDERING: Relaxed, as above.
-            let _ =
+            // ORDERING: AcqRel on success, for the fence behind it; Relaxed else.
+            let moved =
                 self.tail
-                    .compare_exchange(tail, from + 1, Ordering::Relaxed, Ordering::Relaxed);
+                    .compare_exchange(tail, from + 1, Ordering::AcqRel, Ordering::Relaxed);
+            // ORDERING: SeqCst; partner: the fence in `note`. Who marked the position that has just been left behind, and
+            // did not see it left, is seen here.
+            fence_after_rmw();
+            if moved.is_ok() {
+                if let Some(bucket) = self.ring.pop(from) {
+                    return Some((bucket, from));
+                }
+            }
         }
     }
 }
@@ -95,6 +118,14 @@ mod tests {
         let (bucket, generation) = age.oldest(200).unwrap();
         assert_eq!((bucket, generation % RING), (0, 0));
         assert!(is_as_old_as(0, generation));
+    }
+
+    #[test]
+    fn a_late_note_is_not_left_behind() {
+        let age = Age::new(1, 1);
+        assert_eq!(age.oldest(9), None);
+        age.note(0, 3);
+        assert_eq!(age.oldest(9), Some((0, 9)));
     }
 
     #[test]

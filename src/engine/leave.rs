@@ -33,12 +33,15 @@ impl Engine {
     ///
     /// Lock-free: it looks again only when the session it found was replaced meanwhile. LINEARIZATION: the
     /// compare-and-swap that ends the life; or, if the session had just been replaced in its slot, right before that.
+    ///
+    /// `want` may refuse it by its payload, which is then a miss.
     pub(crate) fn take(
         &self,
         id: &SessionId,
         context: u32,
         now: Time,
         cause: RemovalCause,
+        want: impl Fn(&[u8]) -> bool,
     ) -> Option<Raw> {
         let (shard, path) = self.route(id, context);
         self.shards[shard].table.prefetch(&path);
@@ -47,6 +50,8 @@ impl Engine {
             let found = self.shards[shard].table.find(&guard, &path, id, context);
             let fate = match found {
                 None => Fate::Gone,
+                // SAFETY: found in a slot under the guard.
+                Some((_, _, raw)) if !want(unsafe { raw.payload() }) => Fate::Gone,
                 Some((place, word, raw)) => {
                     self.end_found(&guard, shard, &path, (place, word, raw), now, cause)
                 }

@@ -1,53 +1,24 @@
-//! Everything that is nobody's handshake: turning the wheels, sweeping, and seeing sessions out.
-//!
-//! A session that has left goes this way, and never back:
-//!
-//! ```text
-//! removed stack --collect--> batch --+--> grace period: a flag, set by the reclamation --+
-//!                                    |                                                   +--> reference dropped:
-//!                                    +--> delivery: the remove callback, by the listener --+    wiped and freed
-//! ```
-//!
-//! No step waits for another's user code: a callback that blocks holds its own batch and the ones behind it in the
-//! queue, nothing else, until the backlog's bound makes adds answer [`NotCached::Backlog`](super::NotCached).
-
-use std::collections::VecDeque;
-use std::sync::Arc;
+//! Everything that is nobody's handshake: turning the wheels, sweeping, and setting off what has left.
 
 use crate::budget::Permit;
 use crate::clock::Time;
 use crate::reclaim::Guard;
-use crate::removal::{End, RemovalCause};
+use crate::removal::RemovalCause;
 use crate::session::Session;
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Condvar, Mutex, lock};
+use crate::sync::atomic::Ordering;
+use crate::sync::lock;
 
 use super::Engine;
 use super::bitmap;
-use super::header::Raw;
+use super::departures::{Departures, Sink};
 use super::wheel::{Progress, Turn};
 use super::word::State;
-
-/// Sessions in a batch: what one deferred closure and one pass of the listener handle.
-const BATCH: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    2
-} else {
-    1024
-};
 
 /// Words or buckets that one step of maintenance looks at in one shard, before it sees the others.
 const STEP: usize = 4096;
 
 /// Buckets per step of the slow look that finds what everything else has missed.
 const PATROL: usize = 8;
-
-/// Who hears of removals.
-pub(crate) trait Sink {
-    /// Whether anybody listens at the moment.
-    fn is_listening(&self) -> bool;
-    /// Tells of one removal. User code: may block, re-enter, panic.
-    fn removed(&self, session: &Session, cause: RemovalCause);
-}
 
 /// What one run of maintenance did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,111 +56,6 @@ impl Work {
         let some = self.left > 0;
         self.left = self.left.saturating_sub(1);
         some
-    }
-}
-
-/// Sessions that left together. It owns the cache's references to them.
-#[derive(Debug)]
-struct Batch {
-    sessions: Box<[Raw]>,
-    /// No reader can still be looking at them.
-    ripe: AtomicBool,
-    /// All callbacks have returned.
-    delivered: AtomicBool,
-}
-
-impl Batch {
-    fn is_finished(&self) -> bool {
-        // ORDERING: Acquire, both; partners: the Release stores when the grace period ends and when the last callback
-        // has returned. All reads of the sessions happen before they are wiped.
-        self.ripe.load(Ordering::Acquire) && self.delivered.load(Ordering::Acquire)
-    }
-}
-
-std::thread_local! {
-    /// The address of the departures whose callbacks this thread is calling, or zero.
-    static DELIVERING: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-/// Sessions on their way out, between the removed stacks and the allocator.
-#[derive(Debug)]
-pub(crate) struct Departures {
-    /// Batches whose references have not been dropped yet.
-    limbo: Mutex<VecDeque<Arc<Batch>>>,
-    /// Batches with callbacks to call.
-    queue: Mutex<VecDeque<Arc<Batch>>>,
-    /// Tells the listener of news in the queue, or of the end.
-    news: Condvar,
-    /// Somebody is calling callbacks: there is one listener at a time, so callbacks come in order and do not nest.
-    delivering: AtomicBool,
-}
-
-impl Departures {
-    pub(crate) fn new() -> Self {
-        Self {
-            limbo: Mutex::new(VecDeque::new()),
-            queue: Mutex::new(VecDeque::new()),
-            news: Condvar::new(),
-            delivering: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.limbo).is_empty()
-    }
-
-    /// Whether the calling thread is inside one of this cache's remove callbacks.
-    pub(crate) fn is_delivering_here(&self) -> bool {
-        DELIVERING.get() == std::ptr::from_ref(self).addr()
-    }
-
-    /// Wakes the listener, whether or not there is news.
-    pub(crate) fn wake_listener(&self) {
-        let _queue = lock(&self.queue);
-        self.news.notify_all();
-    }
-
-    /// Waits for a batch, as the listener does, until there is one or `stop` says so.
-    pub(crate) fn wait(&self, stop: impl Fn() -> bool) {
-        let mut queue = lock(&self.queue);
-        while queue.is_empty() && !stop() {
-            queue = self
-                .news
-                .wait(queue)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-    }
-
-    /// Calls the callbacks that are due, unless somebody already does, perhaps this very thread further up. Returns
-    /// how many it called.
-    pub(crate) fn deliver(&self, sink: &impl Sink) -> usize {
-        // ORDERING: Acquire; partner: the Release store below, by the deliverer before.
-        if self.delivering.swap(true, Ordering::Acquire) {
-            return 0;
-        }
-        let outer = DELIVERING.replace(std::ptr::from_ref(self).addr());
-        let mut delivered = 0;
-        loop {
-            let Some(batch) = lock(&self.queue).pop_front() else {
-                break;
-            };
-            for &raw in &batch.sessions {
-                // SAFETY: the batch holds the cache's reference until `delivered` is set below; the handle is not
-                // dropped.
-                let session = std::mem::ManuallyDrop::new(unsafe { Session::from_raw(raw) });
-                // SAFETY: as above.
-                if let End::Event(cause) = unsafe { raw.header() }.state.load().end() {
-                    sink.removed(&session, cause);
-                    delivered += 1;
-                }
-            }
-            // ORDERING: Release; partner: `is_finished`.
-            batch.delivered.store(true, Ordering::Release);
-        }
-        DELIVERING.set(outer);
-        // ORDERING: Release; partner: the swap above.
-        self.delivering.store(false, Ordering::Release);
-        delivered
     }
 }
 
@@ -324,97 +190,6 @@ impl Engine {
         evicted
     }
 
-    /// Takes what has left a shard, starts its grace period, and queues its callbacks.
-    fn collect(&self, shard: usize, departures: &Departures, sink: &impl Sink) {
-        // Under the lock of the limbo, so that two runs at once can't swap the order of two events.
-        let mut limbo = lock(&departures.limbo);
-        let taken = self.shards[shard].removed.take();
-        if taken.is_empty() {
-            return;
-        }
-        // SAFETY: the stack's references are ours now.
-        let units = taken.iter().map(|raw| unsafe { raw.units() }).sum();
-        self.cells.collected.add(units);
-        self.cells.shards[shard].collected.add(units);
-        let is_event = |raw: &&Raw| {
-            // SAFETY: as above.
-            let state = unsafe { raw.header() }.state.load();
-            matches!(state.end(), End::Event(_))
-        };
-        let listening = sink.is_listening();
-        let (events, silent): (Vec<Raw>, Vec<Raw>) = if listening {
-            taken.iter().partition(is_event)
-        } else {
-            (Vec::new(), taken)
-        };
-        let mut send_off = |sessions: &[Raw], has_events: bool| {
-            let batch = Arc::new(Batch {
-                sessions: sessions.into(),
-                ripe: AtomicBool::new(false),
-                delivered: AtomicBool::new(!has_events),
-            });
-            let flag = Arc::clone(&batch);
-            // ORDERING: Release; partner: `is_finished`.
-            self.domain
-                .defer(move || flag.ripe.store(true, Ordering::Release));
-            limbo.push_back(Arc::clone(&batch));
-            if has_events {
-                lock(&departures.queue).push_back(batch);
-            }
-        };
-        silent
-            .chunks(BATCH)
-            .for_each(|chunk| send_off(chunk, false));
-        events.chunks(BATCH).for_each(|chunk| send_off(chunk, true));
-        if !events.is_empty() {
-            departures.news.notify_all();
-        }
-    }
-
-    /// Drops the references of batches that nobody can be looking at any more and whose callbacks have returned.
-    pub(crate) fn reclaim(&self, departures: &Departures) -> usize {
-        if departures.is_idle() {
-            return 0;
-        }
-        // Three steps of the epoch are enough for what is in its grace period now, if no reader holds it back.
-        for _ in 0..3 {
-            self.domain.flush();
-        }
-        let mut finished = Vec::new();
-        lock(&departures.limbo).retain(|batch| {
-            let done = batch.is_finished();
-            if done {
-                finished.push(Arc::clone(batch));
-            }
-            !done
-        });
-        finished.iter().map(|batch| self.let_go(batch)).sum()
-    }
-
-    fn let_go(&self, batch: &Batch) -> usize {
-        for &raw in &batch.sessions {
-            // SAFETY: the batch owns this reference, and is let go once: it has just been taken out of the limbo.
-            unsafe {
-                self.cells.freed.add(raw.units());
-                raw.release();
-            }
-        }
-        batch.sessions.len()
-    }
-
-    /// Sees everything out that has left, without waiting for readers: the caller is the last user of the engine.
-    /// Callbacks are called on this thread.
-    pub(crate) fn see_off(&self, departures: &Departures, sink: &impl Sink) {
-        for shard in 0..self.shards.len() {
-            self.collect(shard, departures, sink);
-        }
-        departures.deliver(sink);
-        let batches = std::mem::take(&mut *lock(&departures.limbo));
-        for batch in batches {
-            self.let_go(&batch);
-        }
-    }
-
     /// Ends every session for which `judge` gives a cause, bucket by bucket, pinned for one bucket at a time. Returns
     /// how many this call ended.
     pub(crate) fn sweep(&self, judge: impl Fn(State) -> Option<RemovalCause>) -> usize {
@@ -446,16 +221,6 @@ impl Engine {
                 handles.drain(..).for_each(&mut f);
             }
         }
-    }
-
-    /// Whether everything that has left was seen out: delivered, and its reference dropped.
-    pub(crate) fn is_settled(&self, departures: &Departures) -> bool {
-        departures.is_idle()
-            && self
-                .cells
-                .shards
-                .iter()
-                .all(|cells| cells.pushed.value() == cells.collected.value())
     }
 
     /// Changes the limit of entries or memory. What is too much goes by and by.

@@ -8,6 +8,7 @@ mod add;
 mod age;
 mod bitmap;
 pub(crate) mod bucket;
+pub(crate) mod departures;
 mod evict;
 pub(crate) mod header;
 mod leave;

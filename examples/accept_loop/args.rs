@@ -1,0 +1,214 @@
+//! The command line: what may be asked for, and one clear line about what may not.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+A multi-threaded rustls server whose sessions live in a refrain::SessionCache, and a fleet of clients that come back.
+
+Usage: accept_loop [OPTIONS]
+       accept_loop --listen ADDR [--ca-out FILE] [OPTIONS]
+
+Without --listen it runs a load on loopback: clients connect, leave and return, some of them as newcomers, and some
+TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the cache's books, and checks them.
+
+  --connections N     Connections to make, 1 to 10000000 [default: 30000]
+  --threads N         Server threads, and as many client threads, 1 to 1024
+                      [default: the machine's cores; with --listen eight per core, at least 32]
+  --clients N         Clients that share the connections, 1 to 100000; fewer when there are not four connections for
+                      each, and one per version with --tls both [default: 400]
+  --tls VERSION       1.2, 1.3 or both: half of the clients speak each [default: both]
+  --timeout SECONDS   How long a session lives, 0.01 to 31536000; short ones make sessions expire during the run
+                      [default: 7200]
+  --capacity N        Sessions the cache holds before it evicts, 1 to 16777216 [default: 20480]
+  --cache CACHE       refrain, rustls (rustls's own memory cache) or none, for comparison: with the last two the checks
+                      on sessions and books are off [default: refrain]
+  --json              Print one JSON object on standard output and nothing else there
+
+  --listen ADDR       Serve a short page over HTTP/1.0 to real clients at ADDR (such as 127.0.0.1:8443; port 0 lets the
+                      system choose) until Ctrl-C or SIGTERM. The certificate is for localhost and 127.0.0.1.
+                      Says the address and a line per second on standard error, and the books at the end.
+                      --connections and --clients have no effect
+  --ca-out FILE       With --listen: write the certificate of the CA there (PEM), for clients that verify
+
+  -h, --help          Print this and exit
+
+Exit codes: 0 all went well; 1 something broke, and what it was is on standard error; 2 bad arguments.
+";
+
+/// Which session store serves the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheKind {
+    /// The crate that this is an example of.
+    Refrain,
+    /// `rustls::server::ServerSessionMemoryCache`.
+    Rustls,
+    /// `rustls::server::NoServerSessionStorage`.
+    None,
+}
+
+impl CacheKind {
+    /// The name as given on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Refrain => "refrain",
+            Self::Rustls => "rustls",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Which versions of TLS the fleet speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsChoice {
+    /// TLS 1.2 only: sessions are looked up again and again.
+    Tls12,
+    /// TLS 1.3 only: every session is used once.
+    Tls13,
+    /// Half of the clients each.
+    Both,
+}
+
+impl TlsChoice {
+    /// The name as given on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Everything the command line decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) connections: u64,
+    pub(crate) threads: usize,
+    pub(crate) clients: usize,
+    pub(crate) tls: TlsChoice,
+    pub(crate) timeout: Duration,
+    pub(crate) capacity: usize,
+    pub(crate) cache: CacheKind,
+    pub(crate) json: bool,
+    /// The addresses to try, in order; `None` for the run on loopback.
+    pub(crate) listen: Option<Vec<SocketAddr>>,
+    pub(crate) ca_out: Option<PathBuf>,
+}
+
+impl Options {
+    /// The wheel's tick: a second, or less where a short timeout would otherwise expire in lumps.
+    pub(crate) fn tick(&self) -> Duration {
+        (self.timeout / 20).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+/// Reads the arguments that follow the program's name. `None` means that help was asked for.
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Option<Options>, lexopt::Error> {
+    let mut options = Options {
+        connections: 30_000,
+        threads: 0,
+        clients: 400,
+        tls: TlsChoice::Both,
+        timeout: Duration::from_secs(7200),
+        capacity: 20_480,
+        cache: CacheKind::Refrain,
+        json: false,
+        listen: None,
+        ca_out: None,
+    };
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("connections") => {
+                options.connections = whole(&mut parser, "--connections", 10_000_000)?;
+            }
+            Long("threads") => options.threads = whole(&mut parser, "--threads", 1024)? as usize,
+            Long("clients") => options.clients = whole(&mut parser, "--clients", 100_000)? as usize,
+            Long("capacity") => {
+                options.capacity = whole(&mut parser, "--capacity", 1 << 24)? as usize;
+            }
+            Long("timeout") => options.timeout = seconds(&parser.value()?.string()?)?,
+            Long("tls") => {
+                options.tls = match parser.value()?.string()?.as_str() {
+                    "1.2" => TlsChoice::Tls12,
+                    "1.3" => TlsChoice::Tls13,
+                    "both" => TlsChoice::Both,
+                    other => return Err(format!("--tls is 1.2, 1.3 or both, not {other:?}").into()),
+                };
+            }
+            Long("cache") => {
+                options.cache = match parser.value()?.string()?.as_str() {
+                    "refrain" => CacheKind::Refrain,
+                    "rustls" => CacheKind::Rustls,
+                    "none" => CacheKind::None,
+                    other => {
+                        let complaint =
+                            format!("--cache is refrain, rustls or none, not {other:?}");
+                        return Err(complaint.into());
+                    }
+                };
+            }
+            Long("json") => options.json = true,
+            Long("listen") => options.listen = Some(addresses(&parser.value()?.string()?)?),
+            Long("ca-out") => options.ca_out = Some(parser.value()?.into()),
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if options.listen.is_none() && options.ca_out.is_some() {
+        return Err("--ca-out goes with --listen".into());
+    }
+    if options.listen.is_some() && options.json {
+        return Err("--json reports a run and does not go with --listen".into());
+    }
+    if options.threads == 0 {
+        let cores = available_parallelism().map_or(2, usize::from);
+        options.threads = match options.listen {
+            // A real client may hold its connection for a while, and one thread serves one connection.
+            Some(_) => (8 * cores).clamp(32, 1024),
+            None => cores.min(1024),
+        };
+    }
+    Ok(Some(options))
+}
+
+/// The value of an option that counts something: 1 up to `most`.
+fn whole(parser: &mut lexopt::Parser, name: &str, most: u64) -> Result<u64, lexopt::Error> {
+    let text = parser.value()?.string()?;
+    match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("{name} is a whole number from 1 to {most}, not {text:?}").into()),
+    }
+}
+
+/// A timeout in seconds, whole or not.
+fn seconds(text: &str) -> Result<Duration, lexopt::Error> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.01..=31_536_000.0).contains(&number) => {
+            Ok(Duration::from_secs_f64(number))
+        }
+        _ => Err(
+            format!("--timeout is a number of seconds from 0.01 to 31536000, not {text:?}").into(),
+        ),
+    }
+}
+
+/// The socket addresses that `ADDR` stands for.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, lexopt::Error> {
+    match text.to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => Err(format!(
+            "--listen is an address such as 127.0.0.1:8443, not {text:?}: {error}"
+        )
+        .into()),
+    }
+}

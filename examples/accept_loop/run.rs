@@ -1,0 +1,165 @@
+//! The run on loopback: the server, the fleet, and the verdict.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+
+use crate::Failure;
+use crate::args::{Options, TlsChoice};
+use crate::checker::{Checked, Checker, Findings};
+use crate::client::Fleet;
+use crate::pki::Pki;
+use crate::progress::Progress;
+use crate::server::Server;
+use crate::store::{self, Closing, Store};
+use crate::tally::Tally;
+
+/// With fewer connections than this, no client can be expected to come back.
+const ENOUGH_CONNECTIONS: u64 = 8;
+
+/// Everything that a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) options: Options,
+    /// The clients there really were.
+    pub(crate) clients: usize,
+    pub(crate) elapsed: Duration,
+    pub(crate) tally: Tally,
+    pub(crate) findings: Findings,
+    /// The cache's books; rustls's own stores keep none.
+    pub(crate) closing: Option<Closing>,
+    /// What broke, a line each. Empty if all is well.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Outcome {
+    /// Live sessions that were offered: those that resumed, and those that should have.
+    pub(crate) fn offered_live(&self) -> u64 {
+        self.tally.resumed_live + self.findings.lost
+    }
+}
+
+/// The versions that a choice stands for, with their names.
+pub(crate) fn versions(
+    choice: TlsChoice,
+) -> Vec<(&'static str, &'static SupportedProtocolVersion)> {
+    match choice {
+        TlsChoice::Tls12 => vec![("TLS 1.2", &TLS12)],
+        TlsChoice::Tls13 => vec![("TLS 1.3", &TLS13)],
+        TlsChoice::Both => vec![("TLS 1.2", &TLS12), ("TLS 1.3", &TLS13)],
+    }
+}
+
+/// Runs the load and checks everything.
+pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
+    let checker = Arc::new(Checker::new(options.timeout, options.tick()));
+    let reported = Arc::clone(&checker);
+    let Store { sessions, cache } = Store::open(&options, move |session, cause| {
+        reported.reported(session.id(), cause);
+    })?;
+    let checked = Arc::new(Checked {
+        store: sessions,
+        checker: Arc::clone(&checker),
+    });
+
+    let pki = Pki::generate()?;
+    let versions = versions(options.tls);
+    let enabled: Vec<_> = versions.iter().map(|(_, version)| *version).collect();
+    let clients = versions
+        .into_iter()
+        .map(|(name, version)| Ok((name, pki.client(version)?)))
+        .collect::<Result<_, rustls::Error>>()?;
+    let server = Server::start(
+        &[(Ipv4Addr::LOCALHOST, 0).into()],
+        options.threads,
+        pki.server(&enabled, checked)?,
+    )?;
+    let fleet = Fleet {
+        server: server.address(),
+        connections: options.connections,
+        threads: options.threads,
+        clients: options.clients,
+        versions: clients,
+        checker: Arc::clone(&checker),
+    };
+
+    let watched = cache.clone();
+    let progress = Progress::start(options.connections, server.served(), move || {
+        watched.as_ref().map(|cache| cache.len() as u64)
+    });
+    let began = Instant::now();
+    let tally = fleet.run();
+    let elapsed = began.elapsed();
+    progress.stop();
+    // With the server goes the last user of the cache but for the handle here.
+    server.stop();
+
+    let closing = cache.map(|cache| store::close(cache, &checker.callbacks));
+    let balance = closing.as_ref().map(|closing| &closing.after_drop.balance);
+    let findings = checker.findings(balance);
+    let mut outcome = Outcome {
+        clients: fleet.clients(),
+        options,
+        elapsed,
+        tally,
+        findings,
+        closing,
+        faults: Vec::new(),
+    };
+    outcome.faults = faults(&outcome);
+    Ok(outcome)
+}
+
+/// What broke, in words.
+fn faults(outcome: &Outcome) -> Vec<String> {
+    let Outcome {
+        options,
+        tally,
+        findings,
+        ..
+    } = outcome;
+    let mut faults = Vec::new();
+    if tally.errors > 0 {
+        let first = tally.first_error.as_deref().unwrap_or("unknown");
+        faults.push(format!(
+            "{} connections failed, the first with: {first}",
+            tally.errors
+        ));
+    }
+    // Only Refrain keeps books, and only Refrain is held to these checks.
+    let Some(closing) = &outcome.closing else {
+        return faults;
+    };
+    if findings.lost > 0 {
+        let offered = outcome.offered_live();
+        let first = findings.first_lost.as_deref().unwrap_or("unknown");
+        faults.push(format!(
+            "{} of {offered} live sessions that were offered did not resume (the first: {first})",
+            findings.lost,
+        ));
+    }
+    if findings.reused_twice > 0 {
+        let count = findings.reused_twice;
+        faults.push(format!(
+            "single-use sessions resumed {count} times after their first use"
+        ));
+    }
+    if options.connections >= ENOUGH_CONNECTIONS {
+        if options.tls != TlsChoice::Tls12 && tally.replays_offered == 0 {
+            faults
+                .push("no TLS 1.3 session was ever offered, so none could be replayed".to_owned());
+        }
+        let all_lived = options.timeout > 2 * outcome.elapsed && closing.stats.evicted == 0;
+        if all_lived && outcome.offered_live() == 0 {
+            faults
+                .push("no live session was ever offered, so resumption was not tested".to_owned());
+        }
+    }
+    faults.extend(closing.before_drop.faults.iter().cloned());
+    faults.extend(closing.after_drop.faults.iter().cloned());
+    faults.extend(findings.faults.iter().cloned());
+    faults
+}
