@@ -28,6 +28,15 @@ enum Fate {
     Replaced,
 }
 
+/// What became of an attempt to end a session that was never added.
+enum Unadded {
+    Ended,
+    /// Too much waits for callbacks and readers: nothing was done.
+    BackedUp,
+    /// An add has begun, or the session was ended.
+    Added,
+}
+
 impl Engine {
     /// Ends the live session of an id and returns a reference to it: of any number of callers, one wins.
     ///
@@ -197,7 +206,11 @@ impl Engine {
         let (shard, path) = self.route(&id, context);
         let guard = self.domain.pin();
         if header.state.load().life() == Life::New && cause == RemovalCause::Removed {
-            return self.end_unadded(&guard, shard, raw, cause);
+            match self.end_unadded(&guard, shard, raw, cause) {
+                Unadded::Ended => return true,
+                Unadded::BackedUp => return false,
+                Unadded::Added => {}
+            }
         }
         let Ok(owed) = header.state.end(cause, when) else {
             return false;
@@ -215,20 +228,26 @@ impl Engine {
         true
     }
 
-    fn end_unadded(&self, guard: &Guard<'_>, shard: usize, raw: Raw, cause: RemovalCause) -> bool {
+    fn end_unadded(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        raw: Raw,
+        cause: RemovalCause,
+    ) -> Unadded {
         // The reference that the stack will own. SAFETY: the caller of `end_exact` has a handle.
         if self.is_backed_up(shard) || !unsafe { raw.try_retain() } {
-            return false;
+            return Unadded::BackedUp;
         }
         // SAFETY: as above.
         if unsafe { raw.header() }.state.end_unadded(cause) {
             self.cells.never_added.add(1);
             self.settle(guard, shard, raw, Owed::Push);
-            return true;
+            return Unadded::Ended;
         }
-        // An add began meanwhile. SAFETY: the reference taken above, not the caller's.
+        // SAFETY: the reference taken above, not the caller's.
         unsafe { raw.release() };
-        false
+        Unadded::Added
     }
 
     /// Looks at the sessions of one bucket and ends those that `judge` gives a cause for. Returns how many this call
