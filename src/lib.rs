@@ -1,5 +1,57 @@
 //! A lock-free TLS session cache: the semantics of OpenSSL's server session cache, and none of its locks.
-#![warn(missing_docs)]
+//!
+//! A TLS server that remembers sessions spares returning clients the expensive handshake. [`SessionCache`] is the memory:
+//! many threads add, look up, take and remove at once, and none ever waits for another.
+//!
+//! # What you get
+//!
+//! * Lookups are wait-free, and a warm one writes no line that other threads read.
+//! * [`take`](SessionCache::take) hands a session out once: of any number of callers, one gets it.
+//! * Sessions expire by themselves, are evicted when there is no room (expired first, then the oldest that nobody came
+//!   back for), and never exceed the capacity in entries or in bytes.
+//! * Callbacks as in OpenSSL: new and get for an external store, and remove, which fires exactly once for each session
+//!   that leaves, with a [cause](RemovalCause), on a thread of its own.
+//! * A session never resumes in another [context](ContextId); a context can be
+//!   [invalidated](SessionCache::invalidate_context) in constant time.
+//! * Secrets are wiped on every way out, and no `Debug` shows them.
+//!
+//! # What you don't
+//!
+//! * It is in one process's memory. The callbacks are where an external store comes in.
+//! * It serves stateful resumption: TLS 1.2 session ids and TLS 1.3 stateful tickets. Who resumes by self-contained
+//!   tickets needs no cache.
+//! * 64-bit targets whose allocator stays below 2^48, which is to say nearly all.
+//!
+//! # Start
+//!
+//! ```
+//! use refrain::{ContextId, Session, SessionCache, SessionId};
+//!
+//! let cache = SessionCache::builder()
+//!     .capacity(100_000)
+//!     .on_remove(|_session, cause| eprintln!("a session left: {}", cause.as_str()))
+//!     .build()?;
+//! let context = cache.context(ContextId::derive("my-server", &[("cert", b"fingerprint")]))?;
+//!
+//! let id = SessionId::new(&[1; 32])?;
+//! let added = cache.add(Session::new(&context, id, b"what the TLS stack wants back")?);
+//! assert!(added.is_cached());
+//! assert!(cache.with(&context, &id, |session| session.payload().len()).is_some());
+//! # Ok::<(), refrain::Error>(())
+//! ```
+//!
+//! With rustls it is one line, see [`adapter::rustls`](crate::adapter) (feature `rustls`).
+//!
+//! # How it works
+//!
+//! The chapters [design](manual::design), [orderings](manual::orderings) and [security](manual::security).
+//!
+//! # Features
+//!
+//! | feature | what it adds | needs |
+//! |---|---|---|
+//! | none | everything but the adapters | Rust 1.85 |
+//! | `rustls` | `adapter::rustls` for rustls 0.23, without rustls's default features | Rust 1.85 |
 
 pub mod adapter;
 mod budget;

@@ -4,3 +4,5 @@
 pub mod design {}
 #[doc = include_str!("orderings.md")]
 pub mod orderings {}
+#[doc = include_str!("security.md")]
+pub mod security {}
