@@ -217,6 +217,8 @@ impl SessionCache {
     #[doc(alias = "SSL_CTX_flush_sessions")]
     pub fn flush(&self, now: Time) -> usize {
         self.core.engine.clock.refresh();
+        // What never expires is not expired at the end of time either.
+        let now = now.min(Time::from_millis(Time::MAX.as_millis() - 1));
         self.core
             .sweep(|state| state.is_expired(now).then_some(RemovalCause::Expired))
     }

@@ -110,7 +110,6 @@ impl Contexts {
         if let Some(entry) = interned.get(&id) {
             return Ok((Context(Arc::clone(entry)), false));
         }
-        let number = next_number()?;
         let (place, gave_up) = if interned.len() < self.current.len() {
             (interned.len(), false)
         } else {
@@ -125,6 +124,7 @@ impl Contexts {
             interned.remove(&idle.0);
             (idle.1, true)
         };
+        let number = next_number()?;
         // ORDERING: Release, both; partner: the loads in `is_current`. `used` only grows, and only here.
         self.current[place].store(number, Ordering::Release);
         self.used.store(

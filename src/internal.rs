@@ -138,6 +138,12 @@ impl Rig {
         self.engine.add(session, timeout, now)
     }
 
+    /// Adds by the engine's coarse time as it is, which may lag behind the clock.
+    pub fn add_at(&self, session: Session, timeout: Duration) -> Added {
+        let now = self.engine.clock.now();
+        self.engine.add(session, timeout, now)
+    }
+
     /// Brings the engine's time up to the clock's.
     pub fn refresh(&self) -> Time {
         self.engine.clock.refresh()

@@ -202,6 +202,11 @@ impl Cells {
         }
     }
 
+    /// Memory units of all sessions that were ever pushed on a removed stack.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.shards.iter().map(|cells| cells.pushed.value()).sum()
+    }
+
     /// The sums.
     pub(crate) fn sum(&self) -> Stats {
         let over = |f: &dyn Fn(&ShardCells) -> u64| self.shards.iter().map(|cells| f(cells)).sum();
@@ -210,7 +215,6 @@ impl Cells {
         let lookups =
             |f: &dyn Fn(&LookupCells) -> u64| self.lookups.iter().map(|cells| f(cells)).sum();
         let used = self.budget.used();
-        let pushed: u64 = over(&|cells| cells.pushed.value());
         Stats {
             entries: used.entries(),
             bytes: used.units() * UNIT as u64,
@@ -235,7 +239,7 @@ impl Cells {
             not_cached_raced: self.not_cached_raced.value(),
             callbacks: self.callbacks.value(),
             callback_panics: self.callback_panics.value(),
-            backlog_bytes: pushed.saturating_sub(self.freed.value()) * UNIT as u64,
+            backlog_bytes: self.pushed().saturating_sub(self.freed.value()) * UNIT as u64,
         }
     }
 }

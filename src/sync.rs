@@ -19,7 +19,7 @@ mod imp {
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         pub(crate) use std::sync::atomic::fence;
         pub(crate) use std::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
         };
     }
     pub(crate) mod thread {
@@ -34,7 +34,7 @@ mod imp {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
         };
     }
     pub(crate) mod thread {
@@ -50,7 +50,7 @@ mod imp {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
         pub(crate) use shuttle::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
         };
     }
     pub(crate) mod thread {

@@ -49,9 +49,6 @@ pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Look-ups a second that one thread may make by the get callback, unless it is told otherwise.
 const EXTERNAL_PER_SECOND: u32 = 1000;
 
-/// The first two bytes of what rustls stores for TLS 1.2: the protocol version.
-const TLS12: [u8; 2] = [0x03, 0x03];
-
 /// Server sessions of one rustls configuration, kept in a [`SessionCache`].
 ///
 /// Each look-up hashes once and copies the payload into a `Vec`. No method blocks, but for the cache's new and get
@@ -116,10 +113,12 @@ impl Sessions {
 
     fn find(&self, key: &[u8], single_use: bool) -> Option<Vec<u8>> {
         let id = SessionId::new(key).ok()?;
+        // Once per look-up of a handshake, so that sessions expire on time whoever maintains.
+        let now = self.cache.now();
         // A TLS 1.3 client may offer the id of somebody's TLS 1.2 session, which it has seen in clear. That must not
         // burn the session.
-        let want = |payload: &[u8]| !payload.starts_with(&TLS12);
-        let may_ask = || spend_token(self.cache.now(), self.external_per_second);
+        let want = |payload: &[u8]| !is_tls12(payload);
+        let may_ask = || spend_token(now, self.external_per_second);
         let session = self
             .cache
             .resume(&self.context, &id, single_use, want, may_ask)?;
@@ -157,6 +156,17 @@ impl fmt::Debug for Sessions {
     }
 }
 
+/// Whether what rustls stored is a session of TLS 1.2: its encoding begins with the server name, if there is one, and
+/// then has the protocol version. What can't be read so is taken for anything else.
+fn is_tls12(value: &[u8]) -> bool {
+    let rest = match value {
+        [0, rest @ ..] => Some(rest),
+        [1, len, rest @ ..] => rest.get(usize::from(*len)..),
+        _ => None,
+    };
+    rest.is_some_and(|rest| rest.starts_with(&[0x03, 0x03]))
+}
+
 thread_local! {
     /// Tokens that this thread has left, in thousandths, and when it was last given some.
     static TOKENS: Cell<(u64, Option<Time>)> = const { Cell::new((0, None)) };
@@ -183,4 +193,39 @@ fn wipe(bytes: &mut Vec<u8>) {
     bytes.fill(0);
     // The compiler must believe that somebody looks at the zeros.
     std::hint::black_box(bytes.as_mut_slice());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_found_behind_the_server_name() {
+        assert!(is_tls12(&[0, 3, 3, 9]));
+        assert!(is_tls12(&[1, 2, b'a', b'b', 3, 3]));
+        for other in [
+            &[][..],
+            &[0],
+            &[0, 3, 4],
+            &[1],
+            &[1, 9, 3, 3],
+            &[1, 2, b'a', b'b', 3, 4],
+            &[3, 3, 0, 0],
+        ] {
+            assert!(!is_tls12(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_tokens_fills_with_time() {
+        let at = Time::from_millis;
+        assert!((0..3).all(|_| spend_token(at(0), 3)));
+        assert!(!spend_token(at(0), 3));
+        assert!(!spend_token(at(333), 3));
+        assert!(spend_token(at(334), 3));
+        assert!(!spend_token(at(334), 3));
+        assert!((0..3).all(|_| spend_token(at(99_000), 3)));
+        assert!(!spend_token(at(99_000), 3));
+        assert!(!spend_token(at(199_000), 0));
+    }
 }

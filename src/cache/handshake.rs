@@ -3,6 +3,7 @@
 use crate::callbacks::Lookup;
 use crate::config::CacheMode;
 use crate::context::Context;
+use crate::engine::word::Life;
 use crate::engine::{Added, NotCached};
 use crate::id::SessionId;
 use crate::removal::RemovalCause;
@@ -33,14 +34,17 @@ impl SessionCache {
         };
         // A session that is too late or too large to be worth keeping here is not offered elsewhere either.
         let wanted = match added {
-            Added::NotCached(reason) => !matches!(reason, NotCached::Expired | NotCached::Stale),
+            Added::NotCached(reason) => !matches!(
+                reason,
+                NotCached::Expired | NotCached::Stale | NotCached::TooLarge
+            ),
             Added::Removed => false,
             _ => true,
         };
-        let has_external = core.callbacks.new.is_set();
         if !wanted {
             return false;
         }
+        let has_external = core.callbacks.new.is_set();
         if !core.callbacks.ask_new(&kept, &core.engine.cells) {
             core.engine
                 .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
@@ -73,6 +77,18 @@ impl SessionCache {
                 return found;
             }
         }
+        self.ask(context, id, single_use, want, may_ask)
+    }
+
+    /// Asks the get callback for a session, and checks what it answers before it is used or stored.
+    fn ask(
+        &self,
+        context: &Context,
+        id: &SessionId,
+        single_use: bool,
+        want: impl Fn(&[u8]) -> bool,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Option<Session> {
         let core = &self.core;
         if !core.callbacks.get.is_set() || !may_ask() {
             return None;
@@ -83,14 +99,21 @@ impl SessionCache {
             single_use,
         };
         let session = core.callbacks.ask_get(&lookup, &core.engine.cells)?;
-        if !self.is_acceptable(&session, context, id) || (single_use && !want(session.payload())) {
+        if !self.is_acceptable(&session, context, id) {
             return None;
         }
-        core.engine.cells.external_hits.add(1);
-        if !single_use && !self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
+        if single_use {
+            // The callback may have handed out a session that it found in this very cache: then it must be taken.
+            // SAFETY: the handle is a reference.
+            let life = unsafe { session.raw().header() }.state.load().life();
+            if !want(session.payload()) || (life == Life::Live && !self.take_exact(&session)) {
+                return None;
+            }
+        } else if !self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
             // Whether it is kept here too does not matter to this handshake.
             let _ = self.add(session.clone());
         }
+        core.engine.cells.external_hits.add(1);
         Some(session)
     }
 
@@ -101,8 +124,8 @@ impl SessionCache {
         let (header, number) = unsafe { (session.raw().header(), session.raw().context()) };
         let timeout = session.timeout().unwrap_or_else(|| self.timeout());
         let alive = match header.state.load().life() {
-            crate::engine::word::Life::New => !timeout.is_zero(),
-            crate::engine::word::Life::Live => now < session.deadline(),
+            Life::New => !timeout.is_zero(),
+            Life::Live => now < session.deadline(),
             _ => false,
         };
         alive

@@ -104,7 +104,7 @@ impl SessionCache {
     pub fn settle(&self) {
         while !self.core.departures.is_delivering_here() {
             let done = self.run_maintenance();
-            if !done.more && self.core.engine.is_settled(&self.core.departures) {
+            if !done.more && self.core.engine.is_settled() {
                 return;
             }
             thread::park_timeout(SHORTEST_SLEEP);

@@ -146,7 +146,7 @@ impl Engine {
             Life::Live => return Ok(Added::AlreadyPresent),
             Life::Dead | Life::Replaced => return Ok(Added::Removed),
         }
-        if !header.state.load().is_owned_by(self.cache) || !self.contexts.is_current(context) {
+        if !header.is_owned_by(self.cache) || !self.contexts.is_current(context) {
             return Err(NotCached::Stale);
         }
         if session.memory() > self.max_session || units > self.cells.budget.limit().units() {
@@ -174,7 +174,7 @@ impl Engine {
         let number = self.cells.shards[shard].begun.add(1);
         let generation = self.shards[shard].age.generation(number);
         // ORDERING: Relaxed. A hint, published with the session.
-        header.birth.store(generation as u32, Ordering::Relaxed);
+        header.birth.store(generation as u16, Ordering::Relaxed);
         let mut add = Add {
             engine: self,
             guard: &guard,
@@ -230,7 +230,7 @@ impl Add<'_> {
                     let need = Permit::new(1, self.units);
                     if self.held.covers(need) {
                         self.claim(place)
-                    } else if self.reserve(need) {
+                    } else if self.reserve(need, None) {
                         // Making room may have taken long: look at the path afresh.
                         continue;
                     } else {
@@ -246,9 +246,9 @@ impl Add<'_> {
         Landed::Again
     }
 
-    fn reserve(&mut self, need: Permit) -> bool {
-        self.engine
-            .reserve(self.guard, self.shard, &mut self.held, need, self.now)
+    fn reserve(&mut self, need: Permit, spared: Option<Raw>) -> bool {
+        let (engine, held) = (self.engine, &mut self.held);
+        engine.reserve(self.guard, self.shard, held, need, spared, self.now)
     }
 
     /// Puts the session into the slot of another of its id.
@@ -258,7 +258,8 @@ impl Add<'_> {
         // The slot's permit goes with it; only what the newcomer needs beyond it has to be found.
         let slot = Permit::new(1, old_units);
         let need = Permit::new(0, self.units.saturating_sub(old_units));
-        if need != Permit::NONE && !self.reserve(need) {
+        // It must not be evicted to make room for its own successor: that would fire a callback for its id.
+        if need != Permit::NONE && !self.reserve(need, Some(old)) {
             return Landed::Refused(NotCached::Full);
         }
         let table = &self.engine.shards[self.shard].table;

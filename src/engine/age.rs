@@ -5,6 +5,10 @@
 //! session that old leaves, unless a lookup has found it since, in which case it is born again into the newest one.
 //! With 32 generations to a full shard, the order is exact for a small cache and true to about three percent of the
 //! capacity for a large one, at eight bytes a bucket.
+//!
+//! A session that leaves otherwise leaves its bit behind, which costs one look at a bucket when it comes up. After a long
+//! time without eviction, nearly all bits may be such; an eviction that has met too many of them in a row takes the
+//! oldest session of the bucket that a *hand* points to, and each eviction clears away some more.
 
 use crate::engine::bitmap::{Bitmaps, RING};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +24,8 @@ pub(crate) struct Age {
     tail: AtomicU64,
     /// An add's number shifted right by this is its generation.
     shift: u32,
+    /// The next bucket of the hand, which goes round the buckets where bits lead nowhere.
+    hand: AtomicU64,
 }
 
 impl Age {
@@ -28,7 +34,14 @@ impl Age {
             ring: Bitmaps::new(buckets),
             tail: AtomicU64::new(0),
             shift: (share / GENERATIONS).max(1).ilog2(),
+            hand: AtomicU64::new(0),
         }
+    }
+
+    /// The next bucket of `buckets` in the hand's round.
+    pub(crate) fn hand(&self, buckets: usize) -> usize {
+        // ORDERING: Relaxed. Any bucket will do; different ones for different threads do better.
+        (self.hand.fetch_add(1, Ordering::Relaxed) % buckets as u64) as usize
     }
 
     /// The generation of the add with this number.
@@ -87,10 +100,15 @@ impl Age {
     }
 }
 
-/// Whether a birth, as the header keeps it, lies at or before a generation. Headers keep 32 bits, so the comparison is
-/// round a circle.
-pub(crate) fn is_as_old_as(birth: u32, generation: u64) -> bool {
-    (generation as u32).wrapping_sub(birth) as i32 >= 0
+/// Whether a birth, as the header keeps it, lies at or before a generation. Headers keep 16 bits, so the comparison is
+/// round a circle, of a thousand turnovers of the shard.
+pub(crate) fn is_as_old_as(birth: u16, generation: u64) -> bool {
+    (generation as u16).wrapping_sub(birth) as i16 >= 0
+}
+
+/// Whether the generation of a birth has the same position in the ring.
+pub(crate) fn shares_position(birth: u16, generation: u64) -> bool {
+    u64::from(birth) % RING == generation % RING
 }
 
 #[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
@@ -130,8 +148,9 @@ mod tests {
 
     #[test]
     fn births_compare_round_the_circle() {
-        assert!(is_as_old_as(u32::MAX, 1 << 32));
-        assert!(!is_as_old_as(1, (1 << 32) - 1));
+        assert!(is_as_old_as(u16::MAX, 1 << 16));
+        assert!(!is_as_old_as(1, (1 << 16) - 1));
         assert!(is_as_old_as(7, 7));
+        assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }
 }

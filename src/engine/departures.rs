@@ -54,8 +54,8 @@ impl Batch {
 }
 
 std::thread_local! {
-    /// The address of the departures whose callbacks this thread is calling, or zero.
-    static DELIVERING: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// The addresses of the departures whose callbacks this thread is calling, each from within the one before.
+    static DELIVERING: std::cell::RefCell<Vec<usize>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
 /// Sessions on their way out, between the removed stacks and the allocator.
@@ -87,7 +87,7 @@ impl Departures {
 
     /// Whether the calling thread is inside one of this cache's remove callbacks.
     pub(crate) fn is_delivering_here(&self) -> bool {
-        DELIVERING.get() == std::ptr::from_ref(self).addr()
+        DELIVERING.with_borrow(|outer| outer.contains(&std::ptr::from_ref(self).addr()))
     }
 
     /// Wakes the listener, whether or not there is news.
@@ -114,7 +114,7 @@ impl Departures {
         if self.delivering.swap(true, Ordering::Acquire) {
             return 0;
         }
-        let outer = DELIVERING.replace(std::ptr::from_ref(self).addr());
+        DELIVERING.with_borrow_mut(|outer| outer.push(std::ptr::from_ref(self).addr()));
         let mut delivered = 0;
         loop {
             let Some(batch) = lock(&self.queue).pop_front() else {
@@ -133,7 +133,7 @@ impl Departures {
             // ORDERING: Release; partner: `is_finished`.
             batch.delivered.store(true, Ordering::Release);
         }
-        DELIVERING.set(outer);
+        DELIVERING.with_borrow_mut(Vec::pop);
         // ORDERING: Release; partner: the swap above.
         self.delivering.store(false, Ordering::Release);
         delivered
@@ -209,13 +209,15 @@ impl Engine {
     }
 
     fn let_go(&self, batch: &Batch) -> usize {
+        let mut units = 0;
         for &raw in &batch.sessions {
             // SAFETY: the batch owns this reference, and is let go once: it has just been taken out of the limbo.
             unsafe {
-                self.cells.freed.add(raw.units());
+                units += raw.units();
                 raw.release();
             }
         }
+        self.cells.freed.add(units);
         batch.sessions.len()
     }
 
@@ -233,12 +235,9 @@ impl Engine {
     }
 
     /// Whether everything that has left was seen out: delivered, and its reference dropped.
-    pub(crate) fn is_settled(&self, departures: &Departures) -> bool {
-        departures.is_idle()
-            && self
-                .cells
-                .shards
-                .iter()
-                .all(|cells| cells.pushed.value() == cells.collected.value())
+    pub(crate) fn is_settled(&self) -> bool {
+        // Read first, so that what is pushed meanwhile makes the answer no.
+        let freed = self.cells.freed.value();
+        self.cells.pushed() == freed
     }
 }

@@ -8,42 +8,58 @@ use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
 use super::Engine;
-use super::age::is_as_old_as;
+use super::age::{is_as_old_as, shares_position};
+use super::bucket::Word;
+use super::header::Raw;
 use super::maintain::Work;
 use super::word::{Life, State};
 
 /// Victims that one add looks for before it gives up, besides one for each unit of memory that it needs.
-const EFFORT: u64 = 64;
+const VICTIMS: u64 = 64;
+
+/// Times that one add goes round all shards without finding a victim, before it gives up.
+const VAIN_ROUNDS: usize = 16;
+
+/// Looks by age, and then by the hand, in one attempt to find a victim in one shard.
+const LOOKS: usize = 32;
 
 /// Second chances that one add gives before it evicts a session in spite of its visits.
 const CHANCES: usize = 16;
 
-/// Words or buckets that an add helps to turn the wheel or to sweep, when it finds the cache full.
-const HELP: usize = 16;
+/// Looks by which one add helps to turn the wheels and to sweep, when it finds the cache full.
+const HELP: usize = 4096;
 
 impl Engine {
-    /// Makes `held` at least `need`: by taking what is free, else by evicting. Returns whether it succeeded; what was
-    /// gathered stays in `held`, more than needed perhaps.
+    /// Makes `held` at least `need`: by taking what is free, else by evicting, but never `spared`. Returns whether it
+    /// succeeded; what was gathered stays in `held`, more than needed perhaps.
     pub(super) fn reserve(
         &self,
         guard: &Guard<'_>,
         shard: usize,
         held: &mut Permit,
         need: Permit,
+        spared: Option<Raw>,
         now: Time,
     ) -> bool {
         let budget = &self.cells.budget;
-        for _ in 0..EFFORT + need.units() {
+        let mut help = Work::new(HELP);
+        let mut vain = 0;
+        for _ in 0..VICTIMS + need.units() {
             let missing = need.without(*held);
             if budget.take(missing) {
                 *held = held.and(missing);
                 return true;
             }
-            if self.help(guard, shard, now) {
+            if self.help(guard, shard, now, &mut help) {
                 continue;
             }
-            let Some(freed) = self.evict_somewhere(guard, shard, now) else {
-                return false;
+            let Some(freed) = self.evict_somewhere(guard, shard, spared, now) else {
+                // What is in the hands of other adds will be in slots soon, or free.
+                vain += 1;
+                if vain == VAIN_ROUNDS {
+                    return false;
+                }
+                continue;
             };
             if budget.is_over() {
                 // The limit was lowered: the count may only fall.
@@ -55,98 +71,217 @@ impl Engine {
         false
     }
 
-    /// Collects a few expired sessions and dead generations in the shard, if the maintainer is behind with them. True
-    /// if that made room.
-    fn help(&self, guard: &Guard<'_>, shard: usize, now: Time) -> bool {
-        // ORDERING: Relaxed. A hint; the sweep itself looks again.
-        let invalidations = self.invalidations.load(Ordering::Relaxed);
-        let behind = self.shards[shard].wheel.is_behind(now);
-        if !behind && invalidations == 0 {
+    /// Collects expired sessions and dead generations where the maintainer is behind with them, as far as `work` allows.
+    /// True if that made room.
+    fn help(&self, guard: &Guard<'_>, first: usize, now: Time, work: &mut Work) -> bool {
+        if !self.is_behind(now) {
             return false;
         }
-        // Never waits: if somebody else is at it, the room comes without our help.
-        let Ok(mut progress) = self.shards[shard].progress.try_lock() else {
-            return false;
-        };
-        let mut work = Work::new(HELP);
-        self.expire_shard(guard, shard, &mut progress, now, &mut work);
-        if work.ended == 0 {
-            self.sweep_stale(guard, shard, &mut progress, &mut work);
+        // ORDERING: Acquire; partner: the Release in `note_invalidation`.
+        let invalidations = self.invalidations.load(Ordering::Acquire);
+        let before = work.ended;
+        let mut done = true;
+        for shard in self.shards_from(first) {
+            // Never waits: if somebody else is at it, the room comes without our help.
+            let Ok(mut progress) = self.shards[shard].progress.try_lock() else {
+                done = false;
+                continue;
+            };
+            done &= self.expire_shard(guard, shard, &mut progress, now, work);
+            if work.ended == before {
+                done &= self.sweep_stale(guard, shard, &mut progress, work);
+            }
+            if work.ended > before {
+                return true;
+            }
+            if !done && work.is_spent() {
+                return false;
+            }
         }
-        work.ended > 0
+        if done {
+            self.note_caught_up(now, invalidations);
+        }
+        false
+    }
+
+    fn shards_from(&self, first: usize) -> impl Iterator<Item = usize> {
+        let all = self.shards.len();
+        (0..all).map(move |i| (first + i) % all)
     }
 
     /// Evicts one session, from this shard if it has one, else from the next that does.
-    fn evict_somewhere(&self, guard: &Guard<'_>, shard: usize, now: Time) -> Option<Permit> {
-        let all = self.shards.len();
-        (0..all)
-            .map(|i| (shard + i) % all)
-            .find_map(|shard| self.evict(guard, shard, now))
+    fn evict_somewhere(
+        &self,
+        guard: &Guard<'_>,
+        first: usize,
+        spared: Option<Raw>,
+        now: Time,
+    ) -> Option<Permit> {
+        self.shards_from(first)
+            .find_map(|shard| self.evict(guard, shard, spared, now))
     }
 
     /// Ends the oldest session of a shard that was not visited since its birth or its last second chance; after
     /// [`CHANCES`] second chances, the next one in spite of it. Returns the permit of its slot.
-    pub(super) fn evict(&self, guard: &Guard<'_>, shard: usize, now: Time) -> Option<Permit> {
-        let age = &self.shards[shard].age;
+    pub(super) fn evict(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        spared: Option<Raw>,
+        now: Time,
+    ) -> Option<Permit> {
         let mut chances = 0;
-        for _ in 0..EFFORT {
-            let newest = age.generation(self.cells.shards[shard].begun.value());
-            let (bucket, generation) = age.oldest(newest)?;
+        for _ in 0..LOOKS {
+            let newest = self.newest_generation(shard);
+            let (bucket, generation) = self.shards[shard].age.oldest(newest)?;
             // ORDERING: SeqCst, behind the read-modify-write that took the bit; partner: the fence in `add` between
             // publishing a session and noting its age. Either it notes the age again, or this look sees the session.
             fence_after_rmw();
-            let mut victim = None;
-            let mut more = false;
-            for (slot, word, raw) in self.shards[shard].table.published(bucket) {
-                // SAFETY: found in a slot under the guard.
-                let header = unsafe { raw.header() };
-                let state = header.state.load();
-                // ORDERING: Relaxed. A hint; it was stored before the session was published.
-                let birth = header.birth.load(Ordering::Relaxed);
-                if state.life() != Life::Live || !is_as_old_as(birth, generation) {
-                    continue;
-                }
-                if victim.is_some() {
-                    more = true;
-                    continue;
-                }
-                let cause = if state.is_expired(now) {
-                    RemovalCause::Expired
-                // SAFETY: as above.
-                } else if !self.contexts.is_current(unsafe { raw.context() }) {
-                    RemovalCause::Invalidated
-                } else {
-                    RemovalCause::Evicted
-                };
-                let visited =
-                    cause == RemovalCause::Evicted && state.is_visited() && header.state.forgive();
-                if visited && chances < CHANCES {
-                    chances += 1;
-                    // ORDERING: Relaxed, as above.
-                    header.birth.store(newest as u32, Ordering::Relaxed);
-                    age.note(bucket, newest);
-                    continue;
-                }
-                let when = |s: State| match cause {
-                    RemovalCause::Expired => s.is_expired(now),
-                    RemovalCause::Evicted => !s.is_visited(),
-                    _ => true,
-                };
-                match self.end_in_bucket(guard, shard, (bucket, slot), (word, raw), cause, when) {
-                    Some(permit) if permit != Permit::NONE => victim = Some(permit),
-                    // Another emptied the slot, and has the permit.
-                    Some(_) => {}
-                    // It was visited at this very moment, or is gone.
-                    None => more = true,
-                }
-            }
-            if more {
-                age.note(bucket, generation);
-            }
+            let victim = self.evict_by_age(
+                guard,
+                shard,
+                (bucket, generation),
+                spared,
+                now,
+                &mut chances,
+            );
             if victim.is_some() {
                 return victim;
             }
         }
+        self.evict_by_hand(guard, shard, spared, now)
+    }
+
+    fn newest_generation(&self, shard: usize) -> u64 {
+        let adds = self.cells.shards[shard].begun.value();
+        self.shards[shard].age.generation(adds)
+    }
+
+    /// Evicts one session of a bucket that is as old as `generation`. If others of that age stay in it, the bucket is
+    /// noted again.
+    fn evict_by_age(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        (bucket, generation): (usize, u64),
+        spared: Option<Raw>,
+        now: Time,
+        chances: &mut usize,
+    ) -> Option<Permit> {
+        let age = &self.shards[shard].age;
+        let mut victim = None;
+        let mut more = false;
+        for (slot, word, raw) in self.shards[shard].table.published(bucket) {
+            // SAFETY: found in a slot under the guard.
+            let header = unsafe { raw.header() };
+            let state = header.state.load();
+            // ORDERING: Relaxed. A hint; it was stored before the session was published.
+            let birth = header.birth.load(Ordering::Relaxed);
+            if state.life() != Life::Live {
+                continue;
+            }
+            if !is_as_old_as(birth, generation) {
+                // A younger one whose generation has this very position, because this thread was slow: the bit was its.
+                if shares_position(birth, generation) {
+                    age.note(bucket, self.newest_generation(shard));
+                }
+                continue;
+            }
+            if victim.is_some() {
+                more = true;
+                continue;
+            }
+            let forgiven = state.is_visited() && header.state.forgive() && *chances < CHANCES;
+            if spared == Some(raw) || (forgiven && self.is_worth_keeping(raw, state, now)) {
+                *chances += 1;
+                let newest = self.newest_generation(shard);
+                // ORDERING: Relaxed, as above.
+                header.birth.store(newest as u16, Ordering::Relaxed);
+                age.note(bucket, newest);
+                continue;
+            }
+            match self.evict_found(guard, shard, (bucket, slot), (word, raw), now) {
+                Some(permit) if permit != Permit::NONE => victim = Some(permit),
+                // Another emptied the slot, and has the permit.
+                Some(_) => {}
+                // It was visited at this very moment, or is gone.
+                None => more = true,
+            }
+        }
+        if more {
+            age.note(bucket, generation);
+        }
+        victim
+    }
+
+    /// Evicts the oldest session of the next bucket that has one.
+    fn evict_by_hand(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        spared: Option<Raw>,
+        now: Time,
+    ) -> Option<Permit> {
+        let part = &self.shards[shard];
+        let buckets = part.table.len();
+        for _ in 0..LOOKS.min(buckets) {
+            let bucket = part.age.hand(buckets);
+            let newest = self.newest_generation(shard) as u16;
+            let oldest = part
+                .table
+                .published(bucket)
+                .filter_map(|(slot, word, raw)| {
+                    // SAFETY: found in a slot under the guard.
+                    let header = unsafe { raw.header() };
+                    // ORDERING: Relaxed. A hint.
+                    let birth = header.birth.load(Ordering::Relaxed);
+                    let live = header.state.load().life() == Life::Live && spared != Some(raw);
+                    live.then_some((newest.wrapping_sub(birth), (slot, word, raw)))
+                })
+                .max_by_key(|(age, _)| *age);
+            let Some((_, (slot, word, raw))) = oldest else {
+                continue;
+            };
+            // SAFETY: as above.
+            unsafe { raw.header() }.state.forgive();
+            match self.evict_found(guard, shard, (bucket, slot), (word, raw), now) {
+                Some(permit) if permit != Permit::NONE => return Some(permit),
+                _ => {}
+            }
+        }
         None
+    }
+
+    /// Whether a session has not expired and its context is alive.
+    fn is_worth_keeping(&self, raw: Raw, state: State, now: Time) -> bool {
+        // SAFETY: the callers found it in a slot under their guard.
+        !state.is_expired(now) && self.contexts.is_current(unsafe { raw.context() })
+    }
+
+    /// Ends a session to make room, by the cause that fits it best. A visit at the last moment saves it.
+    fn evict_found(
+        &self,
+        guard: &Guard<'_>,
+        shard: usize,
+        at: (usize, usize),
+        (word, raw): (Word, Raw),
+        now: Time,
+    ) -> Option<Permit> {
+        // SAFETY: found in a slot under the guard.
+        let state = unsafe { raw.header() }.state.load();
+        let cause = if state.is_expired(now) {
+            RemovalCause::Expired
+        // SAFETY: as above.
+        } else if !self.contexts.is_current(unsafe { raw.context() }) {
+            RemovalCause::Invalidated
+        } else {
+            RemovalCause::Evicted
+        };
+        let when = |s: State| match cause {
+            RemovalCause::Expired => s.is_expired(now),
+            RemovalCause::Evicted => !s.is_visited(),
+            _ => true,
+        };
+        self.end_in_bucket(guard, shard, at, (word, raw), cause, when)
     }
 }

@@ -198,7 +198,7 @@ impl Engine {
     ) -> bool {
         // SAFETY: the caller has a handle; so in the rest of this function.
         let header = unsafe { raw.header() };
-        if !header.state.load().is_owned_by(self.cache) {
+        if !header.is_owned_by(self.cache) {
             return false;
         }
         // SAFETY: as above.

@@ -51,6 +51,10 @@ impl Work {
         Self { left, ended: 0 }
     }
 
+    pub(super) fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
     /// Takes one look's worth; false if there is none left.
     fn spend(&mut self) -> bool {
         let some = self.left > 0;
@@ -132,6 +136,8 @@ impl Engine {
     ) -> Maintained {
         let now = self.clock.refresh();
         let mut done = Maintained::default();
+        // ORDERING: Acquire; partner: the Release in `note_invalidation`.
+        let invalidations = self.invalidations.load(Ordering::Acquire);
         for shard in 0..self.shards.len() {
             let mut progress = lock(&self.shards[shard].progress);
             if expire {
@@ -151,9 +157,28 @@ impl Engine {
             done.swept += self.trim(shard, now);
             self.collect(shard, departures, sink);
         }
+        if expire && !done.more {
+            self.note_caught_up(now, invalidations);
+        }
         done.more |= self.cells.budget.is_over();
         done.reclaimed = self.reclaim(departures);
         done
+    }
+
+    /// Whether some wheel has not been turned to `now`'s tick, or some dead generation not been swept, as far as is known.
+    /// Two loads of lines that are rarely written.
+    pub(super) fn is_behind(&self, now: Time) -> bool {
+        // ORDERING: Relaxed, both. Hints; what they hint at is looked at under the shard's lock.
+        now.as_millis() / self.tick > self.caught_up.load(Ordering::Relaxed)
+            || self.invalidations.load(Ordering::Relaxed) > self.swept.load(Ordering::Relaxed)
+    }
+
+    /// Notes that all wheels were turned to `now`'s tick, and all shards swept for that many invalidations.
+    pub(super) fn note_caught_up(&self, now: Time, invalidations: u64) {
+        // ORDERING: Relaxed, both, as in `is_behind`.
+        self.caught_up
+            .fetch_max(now.as_millis() / self.tick, Ordering::Relaxed);
+        self.swept.fetch_max(invalidations, Ordering::Relaxed);
     }
 
     /// Looks at a few buckets in turn, whatever the wheel says: the net under it.
@@ -181,7 +206,7 @@ impl Engine {
         let share = STEP / self.shards.len().min(STEP);
         while evicted < share && self.cells.budget.is_over() {
             let guard = self.domain.pin();
-            let Some(permit) = self.evict(&guard, shard, now) else {
+            let Some(permit) = self.evict(&guard, shard, None, now) else {
                 break;
             };
             self.cells.budget.release(permit);

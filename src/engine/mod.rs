@@ -122,6 +122,11 @@ pub(crate) struct Engine {
     pub(crate) cells: Arc<Cells>,
     /// How often a generation of a context has died: the sweep for it is due where the shard's count is lower.
     invalidations: AtomicU64,
+    /// The tick up to which every wheel has been turned, and the invalidations that every shard has been swept for.
+    caught_up: AtomicU64,
+    swept: AtomicU64,
+    /// The wheels' tick in milliseconds.
+    tick: u64,
     cache: u32,
     backlog: u64,
     /// Units on a shard's removed stack at which the maintainer is woken.
@@ -155,6 +160,9 @@ impl Engine {
             contexts: Contexts::new(plan.cache, plan.max_contexts),
             cells: Cells::new(plan.shards, plan.limit),
             invalidations: AtomicU64::new(0),
+            caught_up: AtomicU64::new(now.as_millis() / plan.tick),
+            swept: AtomicU64::new(0),
+            tick: plan.tick,
             cache: plan.cache,
             backlog: plan.backlog,
             wake_at: (plan.backlog / (4 * plan.shards as u64)).max(1),

@@ -28,6 +28,9 @@ const REACH: u64 = span(LEVELS) - span(LEVELS - 1);
 /// After a jump of more ticks than this a look at every bucket is cheaper than turning the wheel.
 const JUMP: u64 = RING * RING;
 
+/// Words without bits that one turn passes by.
+const STRIDE: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Wheel {
     levels: [Bitmaps; LEVELS],
@@ -116,15 +119,20 @@ impl Wheel {
         }
     }
 
-    /// Whether a tick has begun that has not been drained to its end, as far as can be told from outside.
-    pub(crate) fn is_behind(&self, now: Time) -> bool {
-        // ORDERING: Relaxed. A hint.
-        self.cursor.load(Ordering::Relaxed) < now.as_millis() / self.tick
-    }
-
-    /// Turns the wheel by one word at most, towards `now`. The caller has `progress` locked.
+    /// Turns the wheel towards `now`, up to the next word with bits in it, or by [`STRIDE`] words at most. The caller has
+    /// `progress` locked.
     pub(crate) fn turn(&self, progress: &mut Progress, now: Time, buckets: usize) -> Turn {
         let target = now.as_millis() / self.tick;
+        for _ in 0..STRIDE {
+            match self.step(progress, target, buckets) {
+                Turn::Word(_, 0) => {}
+                turn => return turn,
+            }
+        }
+        Turn::Word(0, 0)
+    }
+
+    fn step(&self, progress: &mut Progress, target: u64, buckets: usize) -> Turn {
         // ORDERING: Relaxed; only the holder of the lock writes it.
         let cursor = self.cursor.load(Ordering::Relaxed);
         if let Some(bucket) = progress.sweep {
@@ -154,9 +162,8 @@ impl Wheel {
         progress.word = Some(index + 1);
         let word = index % per_level;
         let bits = self.levels[level].drain(cursor / span(level), word);
-        // ORDERING: SeqCst behind the drain's read-modify-write; partner: the fence between
-        // publishing a session and `schedule`. Either the publisher sees its bit gone, or the look that follows sees
-        // the session.
+        // ORDERING: SeqCst, behind the drain's read-modify-write; partner: the fence between publishing a session and
+        // `schedule`. Either the publisher sees its bit gone, or the look that follows sees the session.
         fence_after_rmw();
         Turn::Word(word, bits)
     }
