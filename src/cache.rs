@@ -1,5 +1,9 @@
 //! The door: what a server does with its session cache.
 
+#[cfg_attr(
+    not(feature = "rustls"),
+    allow(dead_code, reason = "only adapters act for handshakes")
+)]
 mod handshake;
 mod life;
 mod settings;
@@ -22,16 +26,19 @@ use life::{Core, Owner};
 
 /// A TLS session cache for many threads. Clones are handles to the same cache.
 ///
-/// | operation | progress | cost besides the session's own lines |
-/// |---|---|---|
-/// | [`with`](Self::with) | wait-free | 2 lines read (bucket, header); locked: the pin's own line; nothing shared is written once the session is warm |
-/// | [`get`](Self::get) | wait-free | as `with`, and one locked increment of the session's count |
-/// | [`add`](Self::add) | lock-free | 2 to 4 lines; locked: 5 to 8; one clock call; no allocation (the [`Session`] is the one) |
-/// | [`take`](Self::take), [`remove`](Self::remove) | lock-free | 2 lines; locked: 8 or 9; no allocation |
+/// | operation | progress | cache lines | locked instructions |
+/// |---|---|---|---|
+/// | [`with`](Self::with) | wait-free | reads one bucket (1.05 on average) and the header; writes one counter of the thread's own | the pin; one more the first time a session is found |
+/// | a miss | wait-free | reads one bucket, writes one counter of the thread's own | the pin |
+/// | [`get`](Self::get) | wait-free | as `with`, and writes the header | the pin, the count; dropping the handle is another |
+/// | [`add`](Self::add) | lock-free | writes header, bucket, budget, the shard's counters, a word each of wheel and age ring | the pin and 5 to 8 |
+/// | [`take`](Self::take) | lock-free | writes header, bucket, budget, the shard's counters and removed stack | the pin and 8 |
 ///
-/// The pin is crossbeam-epoch's: one locked instruction, and every 128th of a thread's pins looks at the other threads'
-/// lines. No operation above waits for another thread, runs user code (but the closure given to `with`), calls into
-/// the allocator or frees a session that was in the cache; maintenance does all that.
+/// Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
+/// pin is crossbeam-epoch's: one locked instruction on the thread's own line, and every 128th of a thread's pins looks at
+/// the other threads' lines. None of these operations allocates or frees (the [`Session`] itself is one allocation), waits
+/// for another thread, or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
+/// full, `add` also ends its victim, and helps with what has expired.
 ///
 /// *What is linearizable*: `add`, `with`, `get`, `take`, `remove` and expiry, for each id. *What is not*: `len`,
 /// `stats`, and sweeps over all sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)),

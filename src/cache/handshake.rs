@@ -13,20 +13,19 @@ use super::SessionCache;
 
 impl SessionCache {
     /// Whether server handshakes may use the cache.
-    #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
     pub(crate) fn serves_handshakes(&self) -> bool {
         self.mode().contains(CacheMode::SERVER)
     }
 
     /// Stores a server handshake's session and tells the new callback. Returns whether it is stored anywhere, so that
     /// the client may be told its id.
-    #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
     pub(crate) fn establish(&self, session: Session) -> bool {
         let core = &self.core;
         if !self.serves_handshakes() {
             return false;
         }
-        let kept = session.clone();
+        // A handle for the new callback, if there is one to call.
+        let kept = core.callbacks.new.is_set().then(|| session.clone());
         let added = if self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
             Added::NotCached(NotCached::Disabled)
         } else {
@@ -44,18 +43,19 @@ impl SessionCache {
         if !wanted {
             return false;
         }
-        let has_external = core.callbacks.new.is_set();
-        if !core.callbacks.ask_new(&kept, &core.engine.cells) {
-            core.engine
-                .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
-            return false;
+        let Some(kept) = kept else {
+            return added.is_cached();
+        };
+        if core.callbacks.ask_new(&kept, &core.engine.cells) {
+            return true;
         }
-        added.is_cached() || has_external
+        core.engine
+            .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
+        false
     }
 
     /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. For single
     /// use it is taken, and nobody else gets it; unless `want` refuses it by its payload, which leaves it where it is.
-    #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
     pub(crate) fn resume(
         &self,
         context: &Context,
