@@ -6,6 +6,7 @@
 //! exceeds it, whatever the interleaving.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fence_after_rmw;
 
 /// Memory is taken, and accounted for, in units of one cache line.
 pub(crate) const UNIT: usize = 64;
@@ -98,14 +99,14 @@ impl Budget {
     /// Changes the limit; what is in use stays. Returns the limit before.
     pub(crate) fn set_limit(&self, change: impl Fn(Permit) -> Permit) -> Permit {
         let set = |limit| Some(change(Permit(limit)).0);
-        // ORDERING: Relaxed, both. As a read-modify-write it is in place when this returns; `take` looks at it again
-        // after it has taken.
-        match self
-            .limit
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, set)
-        {
-            Ok(old) | Err(old) => Permit(old),
-        }
+        // ORDERING: Relaxed, both; the fence behind it orders what matters.
+        let (Ok(old) | Err(old)) =
+            self.limit
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+        // ORDERING: SeqCst; partner: the fence in `take`. An add that takes a permit after this call has returned sees the
+        // new limit.
+        fence_after_rmw();
+        Permit(old)
     }
 
     /// Whether more is in use than the limit allows, because it was lowered.
@@ -139,7 +140,9 @@ impl Budget {
                 Err(seen) => used = Permit(seen),
             }
         }
-        // The limit may have been lowered between the look at it and the taking.
+        // ORDERING: SeqCst, behind the read-modify-write that took; partner: the fence in `set_limit`. The limit may have
+        // been lowered between the look at it and the taking.
+        fence_after_rmw();
         if self.limit() != limit && self.is_over() {
             self.release(permit);
             return false;

@@ -36,8 +36,9 @@ use life::{Core, Owner};
 ///
 /// Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
 /// pin is crossbeam-epoch's: one locked instruction on the thread's own line, and every 128th of a thread's pins looks at
-/// the other threads' lines. None of these operations allocates or frees (the [`Session`] itself is one allocation), waits
-/// for another thread, or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
+/// the other threads' lines; a thread's first operation registers it, which allocates. Else none of these operations
+/// allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread,
+/// or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
 /// full, `add` also ends its victim, and helps with what has expired.
 ///
 /// *What is linearizable*: `add`, `with`, `get`, `take`, `remove` and expiry, for each id. *What is not*: `len`,
@@ -116,8 +117,8 @@ impl SessionCache {
 
     /// Lends the live session of an id to a closure: get0.
     ///
-    /// Wait-free (but for the pin, whose collector's part is lock-free). While the closure runs, no memory is freed: a
-    /// slow one costs memory, up to the [backlog](Builder::backlog), and never anybody's progress. It may use the
+    /// Wait-free (but for the pin, whose collector's part is lock-free). While the closure runs, nothing that leaves any
+    /// cache of this process is freed: a slow one costs memory, up to the [backlog](Builder::backlog), and never anybody's progress. It may use the
     /// cache. To keep the session, clone it.
     #[inline]
     #[doc(alias = "SSL_get0_session")]
@@ -184,6 +185,8 @@ impl SessionCache {
     ///
     /// For stacks that first look ([`get`](Self::get)), then verify that the client knows the session's secret, then
     /// use it up, so that an id alone can't burn another client's session. Lock-free.
+    ///
+    /// While another session of the id is just taking its slot, this one can still be taken, in the order before that.
     pub fn take_exact(&self, session: &Session) -> bool {
         let now = self.core.engine.clock.now();
         self.core

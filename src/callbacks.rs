@@ -49,12 +49,10 @@ impl Callbacks {
         }
     }
 
-    /// Asks the new callback; yes if there is none. A callback that panics has not said no.
-    pub(crate) fn ask_new(&self, session: &Session, cells: &Cells) -> bool {
-        let Some(f) = self.new.load() else {
-            return true;
-        };
-        contain(cells, move || f(session)).unwrap_or(true)
+    /// Asks the new callback; `None` if there is none, or it panicked.
+    pub(crate) fn ask_new(&self, session: &Session, cells: &Cells) -> Option<bool> {
+        let f = self.new.load()?;
+        contain(cells, move || f(session))
     }
 
     /// Asks the get callback.

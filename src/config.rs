@@ -78,7 +78,8 @@ impl CacheMode {
     /// Both kinds do.
     #[doc(alias = "SSL_SESS_CACHE_BOTH")]
     pub const BOTH: Self = Self(0x3);
-    /// Nothing expires by itself; the owner calls [`SessionCache::flush`]. Expired sessions are still never found.
+    /// Nothing expires by itself; the owner calls [`SessionCache::flush`]. Expired sessions are still never found, and
+    /// still the first to go when room is needed.
     #[doc(alias = "SSL_SESS_CACHE_NO_AUTO_CLEAR")]
     pub const NO_AUTO_CLEAR: Self = Self(0x80);
     /// Server handshakes look for sessions only by the get callback.
@@ -230,6 +231,8 @@ impl Builder {
     /// How many bytes of sessions that have left may wait for callbacks and for readers, beyond what the byte budget
     /// leaves free. At the bound adds answer [`NotCached::Backlog`](crate::NotCached::Backlog). Default: a quarter of
     /// the byte budget. At least 1 MiB.
+    ///
+    /// The caches of one process share their grace periods: a slow closure in one's `with` fills the backlog of all.
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.backlog = Some(bytes);
         self
@@ -310,7 +313,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The variant of [`Error`] for what is out of range, and [`Error::Thread`] if a thread can't be started.
+    /// The variant of [`Error`] for what is out of range, [`Error::OutOfMemory`] if there is no memory for the index, and
+    /// [`Error::Thread`] if a thread can't be started.
     pub fn build(self) -> Result<SessionCache, Error> {
         let plan = self.plan()?;
         SessionCache::start(self, plan)
@@ -392,6 +396,6 @@ fn default_shards(max_capacity: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (4 * cores)
         .next_power_of_two()
-        .min((max_capacity / 1024).max(1).next_power_of_two())
+        .min(1 << (max_capacity / 1024).max(1).ilog2())
         .min(MAX_SHARDS)
 }

@@ -15,6 +15,7 @@ static NEXT_NUMBER: Counter = Counter::new(1);
 
 fn next_number() -> Result<u32, Error> {
     let number = NEXT_NUMBER.add(1);
+    // The count is 64 bits wide and so never comes round to small numbers again.
     u32::try_from(number).map_err(|_| Error::ContextNumbersExhausted)
 }
 
@@ -28,7 +29,8 @@ pub struct Context(Arc<Entry>);
 struct Entry {
     id: ContextId,
     cache: u32,
-    place: usize,
+    /// The number it began with: tells this entry from all others for good.
+    first: u32,
     /// The current generation. Read by every lookup, written only when the context is invalidated.
     number: AtomicU32,
 }
@@ -39,7 +41,10 @@ struct Entry {
 /// [`SessionBuilder::generation`](crate::SessionBuilder::generation)); then a session that was authenticated before
 /// [`invalidate_context`](crate::SessionCache::invalidate_context) can't slip into the cache after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Generation(u32);
+pub struct Generation {
+    context: u32,
+    number: u32,
+}
 
 impl Context {
     /// The id that was interned.
@@ -50,7 +55,10 @@ impl Context {
     /// The generation that is current now. Wait-free: one load.
     #[inline]
     pub fn generation(&self) -> Generation {
-        Generation(self.number())
+        Generation {
+            context: self.0.first,
+            number: self.number(),
+        }
     }
 
     #[inline]
@@ -70,7 +78,12 @@ impl Context {
 impl Generation {
     #[inline]
     pub(crate) fn number(self) -> u32 {
-        self.0
+        self.number
+    }
+
+    /// Whether both are of one context.
+    pub(crate) fn is_akin(self, other: Self) -> bool {
+        self.context == other.context
     }
 }
 
@@ -86,21 +99,26 @@ impl fmt::Debug for Context {
 /// The interned contexts of one cache.
 pub(crate) struct Contexts {
     cache: u32,
+    max: usize,
     interned: Mutex<HashMap<ContextId, Arc<Entry>>>,
-    /// The current number of each place, zero where it is free: what an add checks, without a lock.
+    /// The current numbers, each at the place that it is worth modulo the length; zero where there is none. At least four
+    /// places for each context, and a number whose place is taken is passed over: so a look is one load.
     current: Box<[AtomicU32]>,
-    /// How many places have ever been used: the rest need no look.
-    used: AtomicU32,
 }
 
 impl Contexts {
     pub(crate) fn new(cache: u32, max: usize) -> Self {
+        let places = (4 * max).next_power_of_two();
         Self {
             cache,
+            max,
             interned: Mutex::new(HashMap::new()),
-            current: (0..max).map(|_| AtomicU32::new(0)).collect(),
-            used: AtomicU32::new(0),
+            current: (0..places).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    fn place(&self, number: u32) -> &AtomicU32 {
+        &self.current[number as usize & (self.current.len() - 1)]
     }
 
     /// Finds or makes the context of `id`. The flag tells whether another context was given up for it, whose sessions
@@ -110,35 +128,28 @@ impl Contexts {
         if let Some(entry) = interned.get(&id) {
             return Ok((Context(Arc::clone(entry)), false));
         }
-        let (place, gave_up) = if interned.len() < self.current.len() {
-            (interned.len(), false)
-        } else {
+        let mut given_up = None;
+        if interned.len() == self.max {
             // A handle can only be cloned from another one, and this lock is held: a count of one stays one.
             let idle = interned
-                .iter()
-                .find(|(_, entry)| Arc::strong_count(entry) == 1)
-                .map(|(id, entry)| (*id, entry.place))
-                .ok_or(Error::TooManyContexts {
-                    max: self.current.len(),
-                })?;
-            interned.remove(&idle.0);
-            (idle.1, true)
-        };
-        let number = next_number()?;
-        // ORDERING: Release, both; partner: the loads in `is_current`. `used` only grows, and only here.
-        self.current[place].store(number, Ordering::Release);
-        self.used.store(
-            (interned.len() + 1).min(self.current.len()) as u32,
-            Ordering::Release,
-        );
+                .values()
+                .find(|entry| Arc::strong_count(entry) == 1)
+                .ok_or(Error::TooManyContexts { max: self.max })?;
+            given_up = Some(idle.id);
+        }
+        let number = self.introduce()?;
+        if let Some(entry) = given_up.and_then(|id| interned.remove(&id)) {
+            // ORDERING: Relaxed; only written under the lock.
+            self.retire(entry.number.load(Ordering::Relaxed));
+        }
         let entry = Arc::new(Entry {
             id,
             cache: self.cache,
-            place,
+            first: number,
             number: AtomicU32::new(number),
         });
         interned.insert(id, Arc::clone(&entry));
-        Ok((Context(entry), gave_up))
+        Ok((Context(entry), given_up.is_some()))
     }
 
     /// Swaps in a fresh generation: from here on no lookup finds what was stored under the old one.
@@ -147,32 +158,48 @@ impl Contexts {
             return Err(Error::ForeignContext);
         }
         let _interned = lock(&self.interned);
-        let number = next_number()?;
-        // ORDERING: Release; partner: the Acquire load in `Context::number`.
-        context.0.number.store(number, Ordering::Release);
-        // ORDERING: AcqRel, with the fence behind it; partner: the fence in `Engine::add` between publishing a session
-        // and looking here. Either that add sees the new number and removes its session again, or the sweep that
-        // follows this call sees the session.
-        self.current[context.0.place].swap(number, Ordering::AcqRel);
-        fence_after_rmw();
+        let number = self.introduce()?;
+        // ORDERING: AcqRel; Release, partner: the Acquire load in `Context::number`.
+        let old = context.0.number.swap(number, Ordering::AcqRel);
+        self.retire(old);
         Ok(())
     }
 
-    /// Whether `number` is some context's current generation. Wait-free: one load per context in use.
+    /// Makes a fresh number current. The caller has the table locked.
+    fn introduce(&self) -> Result<u32, Error> {
+        loop {
+            let number = next_number()?;
+            let place = self.place(number);
+            // ORDERING: Relaxed; only written under the lock.
+            if place.load(Ordering::Relaxed) == 0 {
+                // ORDERING: Release; partner: the Acquire load in `is_current`.
+                place.store(number, Ordering::Release);
+                return Ok(number);
+            }
+        }
+    }
+
+    /// Ends a number. The caller has the table locked, and sweeps afterwards.
+    fn retire(&self, number: u32) {
+        // ORDERING: AcqRel, a read-modify-write for the fence behind it; partner: the fence in `Add::look_back`, between
+        // publishing a session and looking here. Either that add sees the number gone and removes its session again, or
+        // the sweep that follows sees the session.
+        self.place(number).swap(0, Ordering::AcqRel);
+        fence_after_rmw();
+    }
+
+    /// Whether `number` is some context's current generation. Wait-free: one load.
     #[inline]
     pub(crate) fn is_current(&self, number: u32) -> bool {
-        // ORDERING: Acquire, both; partner: the Release stores in `intern` and the swap in `renew`.
-        let used = self.used.load(Ordering::Acquire) as usize;
-        self.current[..used]
-            .iter()
-            .any(|current| current.load(Ordering::Acquire) == number)
+        // ORDERING: Acquire; partner: the swap in `retire` and the store in `introduce`.
+        self.place(number).load(Ordering::Acquire) == number
     }
 }
 
 impl fmt::Debug for Contexts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contexts")
-            .field("max", &self.current.len())
+            .field("max", &self.max)
             .finish_non_exhaustive()
     }
 }
@@ -215,6 +242,21 @@ mod tests {
         assert!(gave_up);
         assert!(!contexts.is_current(old));
         assert!(contexts.is_current(a.number()) && contexts.is_current(c.number()));
+    }
+
+    #[test]
+    fn numbers_that_share_a_place_are_passed_over() {
+        let contexts = Contexts::new(1, 3);
+        let handles: Vec<_> = (0..3).map(|n| contexts.intern(id(n)).unwrap().0).collect();
+        for round in 0..200 {
+            contexts.renew(&handles[round % 2]).unwrap();
+            assert!(handles.iter().all(|c| contexts.is_current(c.number())));
+            let places = contexts
+                .current
+                .iter()
+                .filter(|n| n.load(Ordering::Relaxed) != 0);
+            assert_eq!(places.count(), 3);
+        }
     }
 
     #[test]

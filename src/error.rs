@@ -81,6 +81,8 @@ pub enum Error {
     ContextNumbersExhausted,
     /// The context belongs to another cache.
     ForeignContext,
+    /// The generation belongs to another context than the session.
+    ForeignGeneration,
     /// The allocator had no memory for the session or the table.
     OutOfMemory {
         /// The number of bytes asked for.
@@ -137,6 +139,9 @@ impl fmt::Display for Error {
                 f.write_str("this process has used up all context numbers")
             }
             Self::ForeignContext => f.write_str("the context belongs to another cache"),
+            Self::ForeignGeneration => {
+                f.write_str("the generation belongs to another context than the session")
+            }
             Self::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
             Self::AddressSpace => {
                 f.write_str("the allocator returned an address above 2^48, which is not supported")

@@ -17,6 +17,7 @@ use crate::removal::RemovalCause;
 use crate::session::Session;
 use crate::stats::Stats;
 use crate::sync::Alive;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Sessions born and not ended in this execution.
 pub fn live_sessions() -> i64 {
@@ -52,14 +53,20 @@ impl Default for Setup {
     }
 }
 
-/// What the remove callback heard. Kept by std's mutex, which the checkers don't see.
+/// What the remove callback heard.
 #[derive(Debug, Default)]
-pub struct Log(std::sync::Mutex<Vec<(u8, u8, RemovalCause)>>);
+pub struct Log {
+    /// Kept by std's mutex, which the checkers don't see.
+    events: std::sync::Mutex<Vec<(u8, u8, RemovalCause)>>,
+    /// Callbacks that have begun and that have ended. The checkers' own, so that they see that callbacks depend on each
+    /// other.
+    steps: AtomicU64,
+}
 
 impl Log {
     /// First id byte, first payload byte, cause.
     pub fn events(&self) -> Vec<(u8, u8, RemovalCause)> {
-        self.0.lock().unwrap().clone()
+        self.events.lock().unwrap().clone()
     }
 }
 
@@ -69,8 +76,13 @@ impl Sink for &Log {
     }
 
     fn removed(&self, session: &Session, cause: RemovalCause) {
+        // ORDERING: Relaxed; the number is the whole message.
+        let begun = self.steps.fetch_add(1, Ordering::Relaxed);
         let entry = (session.id()[0], session.payload()[0], cause);
-        self.0.lock().unwrap().push(entry);
+        self.events.lock().unwrap().push(entry);
+        // ORDERING: Relaxed, as above.
+        let ended = self.steps.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(ended, begun + 1, "two callbacks at a time");
     }
 }
 
@@ -104,7 +116,8 @@ impl Rig {
             source: Source::Manual(clock.clone()),
             hasher: Keyed::Fixed(setup.hash),
             buckets: Some(setup.buckets),
-        });
+        })
+        .unwrap();
         let (context, _) = engine
             .contexts
             .intern(ContextId::new(b"c").unwrap())
@@ -208,6 +221,14 @@ impl Rig {
     pub fn flush(&self, at: Time) -> usize {
         self.engine
             .sweep(|s| s.is_expired(at).then_some(RemovalCause::Expired))
+    }
+
+    /// Looks at all sessions, under one pin for each bucket, and calls `f` after each look.
+    pub fn look(&self, f: impl Fn()) {
+        self.engine.sweep(|_| {
+            f();
+            None
+        });
     }
 
     /// Turns the wheel up to the clock's time.

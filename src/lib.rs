@@ -72,6 +72,7 @@ mod removal;
 mod session;
 mod stats;
 mod sync;
+mod zeroed;
 
 pub use cache::SessionCache;
 pub use callbacks::{Lookup, OnGet, OnNew, OnRemove};

@@ -43,7 +43,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::PayloadLength`] for a gibibyte or more, [`Error::OutOfMemory`] if the allocator has no memory, and
+    /// [`Error::PayloadLength`] for 16 MiB or more, [`Error::OutOfMemory`] if the allocator has no memory, and
     /// [`Error::AddressSpace`] on machines whose allocator uses the upper 16 bits of addresses.
     #[doc(alias = "d2i_SSL_SESSION")]
     #[doc(alias = "SSL_SESSION_new")]
@@ -55,7 +55,7 @@ impl Session {
     pub fn builder(context: &Context, id: SessionId) -> SessionBuilder<'_> {
         SessionBuilder {
             id,
-            context: context.number(),
+            generation: Ok(context.generation()),
             owner: context.cache(),
             extras: None,
             name: "",
@@ -204,7 +204,8 @@ impl fmt::Debug for Session {
 #[must_use]
 pub struct SessionBuilder<'a> {
     id: SessionId,
-    context: u32,
+    /// Or that one of another context was given.
+    generation: Result<Generation, Error>,
     owner: u32,
     extras: Option<Extras>,
     name: &'a str,
@@ -246,7 +247,11 @@ impl<'a> SessionBuilder<'a> {
     /// The generation in which the handshake began, instead of the context's current one: if the context has been
     /// invalidated since, the session will not be cached.
     pub fn generation(mut self, generation: Generation) -> Self {
-        self.context = generation.number();
+        self.generation = match self.generation {
+            Ok(own) if !own.is_akin(generation) => Err(Error::ForeignGeneration),
+            Ok(_) => Ok(generation),
+            error => error,
+        };
         self
     }
 
@@ -254,11 +259,12 @@ impl<'a> SessionBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Session::new`]; and [`Error::ServerNameLength`] for a server name of more than 255 bytes.
+    /// As [`Session::new`]; [`Error::ServerNameLength`] for a server name of more than 255 bytes; and
+    /// [`Error::ForeignGeneration`] for the generation of another context.
     pub fn build(self, payload: &[u8]) -> Result<Session, Error> {
         Raw::new(&Parts {
             id: &self.id,
-            context: self.context,
+            context: self.generation?.number(),
             owner: self.owner,
             extras: self.extras,
             name: self.name.as_bytes(),

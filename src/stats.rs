@@ -110,6 +110,13 @@ pub(crate) struct ShardCells {
 }
 
 impl ShardCells {
+    /// Sessions that came and have not left, about.
+    pub(crate) fn live(&self) -> u64 {
+        let ended: u64 = self.ends.iter().map(Counter::value).sum();
+        let left = ended + self.replaced.value() + self.abandoned.value();
+        self.begun.value().saturating_sub(left)
+    }
+
     pub(crate) fn end(&self, cause: RemovalCause) {
         self.ends[cause as usize].add(1);
     }
@@ -171,13 +178,16 @@ impl Cells {
         })
     }
 
-    /// Memory units that have left the slots and are not freed yet, as an add sees it: what the maintainer has in
-    /// hand, and for what still lies on the stacks the shard's own, taken for all of them. Three loads.
-    pub(crate) fn backlog(&self, shard: usize) -> u64 {
-        let cells = &self.shards[shard];
-        let on_stack = cells.pushed.value().saturating_sub(cells.collected.value());
-        let in_hand = self.collected.value().saturating_sub(self.freed.value());
-        in_hand + on_stack * self.shards.len() as u64
+    /// Memory units that the maintainer has taken off the stacks and not freed yet.
+    pub(crate) fn in_hand(&self) -> u64 {
+        let freed = self.freed.value();
+        self.collected.value().saturating_sub(freed)
+    }
+
+    /// Memory units that have left the slots and are not freed yet. Reads a line of each shard.
+    pub(crate) fn backlog(&self) -> u64 {
+        let freed = self.freed.value();
+        self.pushed().saturating_sub(freed)
     }
 
     /// Counts a lookup: a load and a store on a line of the thread's own; beyond 64 threads, one locked instruction on
@@ -239,7 +249,7 @@ impl Cells {
             not_cached_raced: self.not_cached_raced.value(),
             callbacks: self.callbacks.value(),
             callback_panics: self.callback_panics.value(),
-            backlog_bytes: self.pushed().saturating_sub(self.freed.value()) * UNIT as u64,
+            backlog_bytes: self.backlog() * UNIT as u64,
         }
     }
 }

@@ -19,12 +19,12 @@ mod imp {
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         pub(crate) use std::sync::atomic::fence;
         pub(crate) use std::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
         };
     }
     pub(crate) mod thread {
         pub(crate) use std::thread::{
-            Builder, JoinHandle, Thread, current, park_timeout, yield_now,
+            Builder, JoinHandle, Thread, current, park_timeout, sleep, yield_now,
         };
     }
 }
@@ -34,12 +34,15 @@ mod imp {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
         };
     }
     pub(crate) mod thread {
         pub(crate) use loom::thread::{Builder, JoinHandle, Thread, current, yield_now};
         pub(crate) fn park_timeout(_: std::time::Duration) {
+            yield_now();
+        }
+        pub(crate) fn sleep(_: std::time::Duration) {
             yield_now();
         }
     }
@@ -50,17 +53,20 @@ mod imp {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
         pub(crate) use shuttle::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
         };
     }
     pub(crate) mod thread {
         pub(crate) use shuttle::thread::{
-            Builder, JoinHandle, Thread, current, park_timeout, yield_now,
+            Builder, JoinHandle, Thread, current, park_timeout, sleep, yield_now,
         };
     }
 }
 
 pub(crate) use imp::{Condvar, Mutex, MutexGuard, atomic, thread};
+
+/// Whether this is a build for the checkers, where structures and efforts are small so that every case is seen.
+pub(crate) const MODEL: bool = cfg!(any(refrain_loom, refrain_shuttle));
 
 /// Locks a mutex whose critical sections leave nothing half done, so that poison carries no news.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,24 +96,37 @@ pub(crate) fn fence_after_rmw() {
 /// so the models prove our use of the cell and arc-swap itself is trusted.
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 #[derive(Debug)]
-pub(crate) struct SharedCell<T>(arc_swap::ArcSwapOption<T>);
+pub(crate) struct SharedCell<T> {
+    value: arc_swap::ArcSwapOption<T>,
+    /// Whether there is a value, told without holding it: a reader must not become its last owner by asking.
+    set: atomic::AtomicBool,
+    swapping: Mutex<()>,
+}
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 impl<T> SharedCell<T> {
     pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
-        Self(arc_swap::ArcSwapOption::new(value))
+        Self {
+            set: atomic::AtomicBool::new(value.is_some()),
+            value: arc_swap::ArcSwapOption::new(value),
+            swapping: Mutex::new(()),
+        }
     }
 
     pub(crate) fn load(&self) -> Option<std::sync::Arc<T>> {
-        self.0.load_full()
+        self.value.load_full()
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load().is_some()
+        // ORDERING: Relaxed. A hint; who acts on it loads the value.
+        self.set.load(atomic::Ordering::Relaxed)
     }
 
     pub(crate) fn swap(&self, value: Option<std::sync::Arc<T>>) -> Option<std::sync::Arc<T>> {
-        self.0.swap(value)
+        let _one_at_a_time = lock(&self.swapping);
+        // ORDERING: Relaxed, as in `is_set`.
+        self.set.store(value.is_some(), atomic::Ordering::Relaxed);
+        self.value.swap(value)
     }
 }
 
@@ -239,6 +258,27 @@ impl Alive {
         #[cfg(any(refrain_loom, refrain_shuttle))]
         LIVE_SESSIONS.set(LIVE_SESSIONS.get() - 1);
     }
+}
+
+std::thread_local! {
+    /// Whether this thread is one of a cache's own.
+    static OURS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Marks the calling thread as one of a cache's own, which must never wait for another of them.
+pub(crate) fn mark_own_thread() {
+    OURS.set(true);
+}
+
+/// Whether the calling thread is some cache's own.
+pub(crate) fn is_own_thread() -> bool {
+    OURS.get()
+}
+
+/// A number that no other living thread has, never zero: an address of the thread's own. Unlike a thread's id, it can be
+/// asked for while the thread's destructors run.
+pub(crate) fn thread_token() -> u64 {
+    OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64)
 }
 
 /// How many threads get a number of their own from [`thread_number`].

@@ -29,21 +29,24 @@
 //! * rustls's `get` and `take` return a `Vec`, which is allocated here, outside of the engine, and which rustls frees
 //!   without wiping it. What it hands to `put` is wiped here.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use rustls::server::StoresServerSessions;
 
 use crate::cache::SessionCache;
 use crate::clock::Time;
+use crate::config::CacheMode;
 use crate::context::Context;
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::session::Session;
+use crate::sync::{Mutex, THREAD_NUMBERS, lock, thread_number};
 
-/// The lifetime that rustls tells TLS 1.3 clients. A session is not kept longer than that.
+/// The lifetime that rustls tells TLS 1.3 clients. A session is not kept longer than that, unless it was stored before
+/// [`CacheMode::UPDATE_TIME`] or a longer timeout was set.
 pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Look-ups a second that one thread may make by the get callback, unless it is told otherwise.
@@ -56,7 +59,7 @@ const EXTERNAL_PER_SECOND: u32 = 1000;
 pub struct Sessions {
     cache: SessionCache,
     context: Context,
-    external_per_second: u32,
+    tokens: Tokens,
 }
 
 impl Sessions {
@@ -86,7 +89,7 @@ impl Sessions {
         Ok(Arc::new(Self {
             context: cache.context(context)?,
             cache: cache.clone(),
-            external_per_second: per_second,
+            tokens: Tokens::new(per_second),
         }))
     }
 
@@ -103,8 +106,11 @@ impl Sessions {
     fn store(&self, key: &[u8], value: &[u8]) -> Option<bool> {
         let id = SessionId::new(key).ok()?;
         let builder = Session::builder(&self.context, id);
-        let session = if self.cache.timeout() > LIFETIME {
-            builder.timeout(LIFETIME).build(value)
+        // Only what could live longer needs to carry the bound.
+        let unbounded =
+            self.cache.timeout() > LIFETIME || self.cache.mode().contains(CacheMode::UPDATE_TIME);
+        let session = if unbounded {
+            builder.not_after(self.cache.now() + LIFETIME).build(value)
         } else {
             builder.build(value)
         };
@@ -118,7 +124,7 @@ impl Sessions {
         // A TLS 1.3 client may offer the id of somebody's TLS 1.2 session, which it has seen in clear. That must not
         // burn the session.
         let want = |payload: &[u8]| !is_tls12(payload);
-        let may_ask = || spend_token(now, self.external_per_second);
+        let may_ask = || self.tokens.spend(now);
         let session = self
             .cache
             .resume(&self.context, &id, single_use, want, may_ask)?;
@@ -167,25 +173,39 @@ fn is_tls12(value: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.starts_with(&[0x03, 0x03]))
 }
 
-thread_local! {
-    /// Tokens that this thread has left, in thousandths, and when it was last given some.
-    static TOKENS: Cell<(u64, Option<Time>)> = const { Cell::new((0, None)) };
+/// What bounds the look-ups that leave the process: for each thread a bucket of tokens, which fills at the rate given and
+/// holds a second's worth. Threads beyond the numbered ones share a bucket.
+struct Tokens {
+    per_second: u32,
+    /// Thousandths of tokens left, and when they were counted. Each is its thread's own, so its lock is never waited for,
+    /// but for the shared one.
+    buckets: Box<[CachePadded<Mutex<(u64, Time)>>]>,
 }
 
-/// Takes one token from the thread's bucket, which fills at `per_second` and holds a second's worth.
-fn spend_token(now: Time, per_second: u32) -> bool {
-    let full = u64::from(per_second) * 1000;
-    TOKENS.with(|cell| {
-        let (tokens, since) = cell.get();
-        let earned = since.map_or(full, |since| {
-            let millis = now.saturating_since(since).as_millis() as u64;
-            millis.saturating_mul(u64::from(per_second))
-        });
-        let tokens = tokens.saturating_add(earned).min(full);
+impl Tokens {
+    fn new(per_second: u32) -> Self {
+        let full = u64::from(per_second) * 1000;
+        Self {
+            per_second,
+            buckets: (0..=THREAD_NUMBERS)
+                .map(|_| CachePadded::new(Mutex::new((full, Time::ZERO))))
+                .collect(),
+        }
+    }
+
+    /// Takes one token from the calling thread's bucket, if there is one.
+    fn spend(&self, now: Time) -> bool {
+        let mut bucket = lock(&self.buckets[thread_number().unwrap_or(THREAD_NUMBERS)]);
+        let (tokens, since) = *bucket;
+        let rate = u64::from(self.per_second);
+        let millis = now.saturating_since(since).as_millis() as u64;
+        let tokens = tokens
+            .saturating_add(millis.saturating_mul(rate))
+            .min(rate * 1000);
         let left = tokens.checked_sub(1000);
-        cell.set((left.unwrap_or(tokens), Some(now)));
+        *bucket = (left.unwrap_or(tokens), now.max(since));
         left.is_some()
-    })
+    }
 }
 
 /// Overwrites what a `Vec` holds before it is freed.
@@ -219,13 +239,14 @@ mod tests {
     #[test]
     fn a_bucket_of_tokens_fills_with_time() {
         let at = Time::from_millis;
-        assert!((0..3).all(|_| spend_token(at(0), 3)));
-        assert!(!spend_token(at(0), 3));
-        assert!(!spend_token(at(333), 3));
-        assert!(spend_token(at(334), 3));
-        assert!(!spend_token(at(334), 3));
-        assert!((0..3).all(|_| spend_token(at(99_000), 3)));
-        assert!(!spend_token(at(99_000), 3));
-        assert!(!spend_token(at(199_000), 0));
+        let three = Tokens::new(3);
+        assert!((0..3).all(|_| three.spend(at(0))));
+        assert!(!three.spend(at(0)));
+        assert!(!three.spend(at(333)));
+        assert!(three.spend(at(334)));
+        assert!(!three.spend(at(334)));
+        assert!((0..3).all(|_| three.spend(at(99_000))));
+        assert!(!three.spend(at(99_000)));
+        assert!(!Tokens::new(0).spend(at(199_000)));
     }
 }

@@ -24,6 +24,11 @@ impl SessionCache {
         if !self.serves_handshakes() {
             return false;
         }
+        // A session that is too late or too large to be worth keeping here is not offered elsewhere either.
+        let now = core.engine.clock.refresh();
+        if core.engine.deadline(&session, core.timeout(), now).is_err() {
+            return false;
+        }
         // A handle for the new callback, if there is one to call.
         let kept = core.callbacks.new.is_set().then(|| session.clone());
         let added = if self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
@@ -31,27 +36,23 @@ impl SessionCache {
         } else {
             self.add(session)
         };
-        // A session that is too late or too large to be worth keeping here is not offered elsewhere either.
-        let wanted = match added {
-            Added::NotCached(reason) => !matches!(
-                reason,
-                NotCached::Expired | NotCached::Stale | NotCached::TooLarge
-            ),
-            Added::Removed => false,
-            _ => true,
-        };
-        if !wanted {
-            return false;
-        }
-        let Some(kept) = kept else {
+        let gone = matches!(
+            added,
+            Added::Removed | Added::NotCached(NotCached::Stale | NotCached::Expired)
+        );
+        let Some(kept) = kept.filter(|_| !gone) else {
             return added.is_cached();
         };
-        if core.callbacks.ask_new(&kept, &core.engine.cells) {
-            return true;
+        match core.callbacks.ask_new(&kept, &core.engine.cells) {
+            Some(true) => true,
+            Some(false) => {
+                core.engine
+                    .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
+                false
+            }
+            // It has panicked: nobody knows what became of the session elsewhere.
+            None => added.is_cached(),
         }
-        core.engine
-            .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
-        false
     }
 
     /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. For single

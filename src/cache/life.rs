@@ -1,8 +1,8 @@
 //! A cache's beginning, its two threads, and its end.
 //!
 //! The maintainer runs no user code, so the listener can't hold it up; the listener runs nothing else. Neither ever
-//! waits for itself: when a remove callback drops the last handle of the cache, the listener sees everything out after
-//! that callback has returned.
+//! waits for itself, or for another cache's: when a remove callback drops the last handle of a cache, that cache's listener
+//! sees everything out by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, is_own_thread, lock, mark_own_thread};
 
 use super::SessionCache;
 
@@ -39,7 +39,7 @@ pub(super) struct Core {
     pub(super) maintenance: Maintenance,
     sleep: Duration,
     stop: AtomicBool,
-    /// The last handle was dropped on one of the threads: the listener sees everything out.
+    /// The last handle was dropped on a thread of a cache's own: the listener sees everything out.
     orphaned: AtomicBool,
     threads: Mutex<Threads>,
 }
@@ -58,7 +58,7 @@ impl SessionCache {
     pub(crate) fn start(builder: Builder, plan: Plan) -> Result<Self, Error> {
         let core = Arc::new(Core {
             max_capacity: plan.max_capacity,
-            engine: Engine::new(plan),
+            engine: Engine::new(plan)?,
             departures: Departures::new(),
             callbacks: builder.callbacks,
             timeout: AtomicU64::new(super::settings::millis(builder.timeout)),
@@ -107,7 +107,7 @@ impl SessionCache {
             if !done.more && self.core.engine.is_settled() {
                 return;
             }
-            thread::park_timeout(SHORTEST_SLEEP);
+            thread::sleep(SHORTEST_SLEEP);
         }
     }
 }
@@ -178,14 +178,9 @@ impl Core {
 impl Drop for Owner {
     fn drop(&mut self) {
         let core = &self.0;
-        let here = thread::current().id();
-        let mut threads = lock(&core.threads);
-        let is_here = |handle: &Option<JoinHandle<()>>| {
-            handle.as_ref().is_some_and(|h| h.thread().id() == here)
-        };
-        let orphaned = is_here(&threads.maintainer) || is_here(&threads.listener);
-        let listener = threads.listener.take();
-        drop(threads);
+        // A cache's own thread waits for no other: two callbacks could each drop the other's cache.
+        let orphaned = is_own_thread() && core.maintenance == Maintenance::Threads;
+        let listener = lock(&core.threads).listener.take();
         // ORDERING: Release, both; partners: the Acquire loads by the threads.
         core.orphaned.store(orphaned, Ordering::Release);
         core.stop.store(true, Ordering::Release);
@@ -210,6 +205,9 @@ fn spawn(
     let core = Arc::clone(core);
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || run(&core))
+        .spawn(move || {
+            mark_own_thread();
+            run(&core);
+        })
         .map_err(|error| Error::Thread { kind: error.kind() })
 }

@@ -32,7 +32,7 @@ impl SessionCache {
     /// Changes the capacity; zero means as far as the maximum. Returns the one before.
     ///
     /// When it is lowered below the number of sessions, that number only falls from here on: maintenance evicts what is
-    /// too much, and no add succeeds above the new limit.
+    /// too much, and no add raises it above the new limit.
     ///
     /// # Errors
     ///
@@ -142,7 +142,10 @@ impl SessionCache {
     /// It is called once for each session that has left, with the cause, unless the session was replaced by another of
     /// its id. It runs on the listener thread (or in [`run_maintenance`](Self::run_maintenance)), one call at a time,
     /// with nothing held: it may block, panic, use the cache, or drop the last handle of it. The sessions of one shard
-    /// arrive in the order in which they left; a lookup that starts after the call can't find the session.
+    /// arrive in the order in which their slots were emptied; a lookup that starts after the call can't find the session.
+    ///
+    /// A callback that owns a handle of its own cache keeps that cache alive for good: give it a weak reference to
+    /// something that owns the handle.
     #[doc(alias = "SSL_CTX_sess_set_remove_cb")]
     pub fn set_on_remove(&self, callback: Option<OnRemove>) -> Option<OnRemove> {
         replace(&self.core.callbacks.remove, callback)

@@ -14,7 +14,7 @@
 //! add's number, and a bit each in the wheel and the age ring where they are not set yet. A replacement has the state,
 //! the slot, and the replaced session's state and push. No allocation.
 
-use crate::budget::Permit;
+use crate::budget::{Permit, UNIT};
 use crate::clock::Time;
 use crate::id::SessionId;
 use crate::reclaim::Guard;
@@ -124,6 +124,31 @@ impl Engine {
         }
     }
 
+    /// The deadline that a session would get now, if it is fit to be added at all.
+    pub(crate) fn deadline(
+        &self,
+        session: &Session,
+        timeout: std::time::Duration,
+        now: Time,
+    ) -> Result<Time, NotCached> {
+        // SAFETY: the handle is a reference.
+        let (header, context) = unsafe { (session.raw().header(), session.raw().context()) };
+        if !header.is_owned_by(self.cache) || !self.contexts.is_current(context) {
+            return Err(NotCached::Stale);
+        }
+        let limit = self.cells.budget.limit().units() as usize * UNIT;
+        if session.memory() > self.max_session.min(limit) {
+            return Err(NotCached::TooLarge);
+        }
+        let timeout = session.timeout().unwrap_or(timeout);
+        let deadline = (now + timeout).min(session.not_after());
+        if now < deadline {
+            Ok(deadline)
+        } else {
+            Err(NotCached::Expired)
+        }
+    }
+
     fn try_add(
         &self,
         session: Session,
@@ -132,35 +157,16 @@ impl Engine {
     ) -> Result<Added, NotCached> {
         let raw = session.raw();
         // SAFETY: the handle is a reference; the guard below takes over when it has become the cache's.
-        let (header, extras, context, id, units) = unsafe {
-            (
-                raw.header(),
-                raw.extras(),
-                raw.context(),
-                raw.session_id(),
-                raw.units(),
-            )
-        };
+        let (header, context, id, units) =
+            unsafe { (raw.header(), raw.context(), raw.session_id(), raw.units()) };
         match header.state.load().life() {
             Life::New => {}
             Life::Live => return Ok(Added::AlreadyPresent),
             Life::Dead | Life::Replaced => return Ok(Added::Removed),
         }
-        if !header.is_owned_by(self.cache) || !self.contexts.is_current(context) {
-            return Err(NotCached::Stale);
-        }
-        if session.memory() > self.max_session || units > self.cells.budget.limit().units() {
-            return Err(NotCached::TooLarge);
-        }
-        let deadline = session
-            .timeout()
-            .map_or(now + timeout, |own| now + own)
-            .min(extras.not_after);
-        if now >= deadline {
-            return Err(NotCached::Expired);
-        }
+        let deadline = self.deadline(&session, timeout, now)?;
         let (shard, path) = self.route(&id, context);
-        if self.is_backed_up(shard) {
+        if self.is_backed_up() {
             return Err(NotCached::Backlog);
         }
         self.shards[shard].table.prefetch(&path);
@@ -174,7 +180,7 @@ impl Engine {
         let number = self.cells.shards[shard].begun.add(1);
         let generation = self.shards[shard].age.generation(number);
         // ORDERING: Relaxed. A hint, published with the session.
-        header.birth.store(generation as u16, Ordering::Relaxed);
+        header.birth.store(generation as u32, Ordering::Relaxed);
         let mut add = Add {
             engine: self,
             guard: &guard,
@@ -208,12 +214,18 @@ impl Engine {
     }
 
     /// Whether what has left the slots and not yet been freed, together with what is in them, is at its bound.
-    pub(super) fn is_backed_up(&self, shard: usize) -> bool {
+    pub(super) fn is_backed_up(&self) -> bool {
+        // ORDERING: Relaxed, both. A hint that comes early: it is set at half the bound.
+        if !self.crowded.load(Ordering::Relaxed) {
+            return false;
+        }
+        let waiting = self.cells.backlog();
+        if waiting < self.backlog / 4 {
+            self.crowded.store(false, Ordering::Relaxed);
+        }
         let budget = &self.cells.budget;
-        let waiting = self.cells.backlog(shard);
-        // Most of the time nothing much waits, and the budget's busy line need not be read.
-        waiting > self.backlog
-            && waiting + budget.used().units() > budget.limit().units() + self.backlog
+        let room = budget.limit().units() + self.backlog;
+        waiting > self.backlog && waiting + budget.used().units() > room
     }
 }
 

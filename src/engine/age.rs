@@ -11,6 +11,7 @@
 //! oldest session of the bucket that a *hand* points to, and each eviction clears away some more.
 
 use crate::engine::bitmap::{Bitmaps, RING};
+use crate::error::Error;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;
 
@@ -29,13 +30,13 @@ pub(crate) struct Age {
 }
 
 impl Age {
-    pub(crate) fn new(buckets: usize, share: usize) -> Self {
-        Self {
-            ring: Bitmaps::new(buckets),
+    pub(crate) fn new(buckets: usize, share: usize) -> Result<Self, Error> {
+        Ok(Self {
+            ring: Bitmaps::new(buckets)?,
             tail: AtomicU64::new(0),
             shift: (share / GENERATIONS).max(1).ilog2(),
             hand: AtomicU64::new(0),
-        }
+        })
     }
 
     /// The next bucket of `buckets` in the hand's round.
@@ -100,14 +101,14 @@ impl Age {
     }
 }
 
-/// Whether a birth, as the header keeps it, lies at or before a generation. Headers keep 16 bits, so the comparison is
-/// round a circle, of a thousand turnovers of the shard.
-pub(crate) fn is_as_old_as(birth: u16, generation: u64) -> bool {
-    (generation as u16).wrapping_sub(birth) as i16 >= 0
+/// Whether a birth, as the header keeps it, lies at or before a generation. Headers keep 32 bits, so the comparison is
+/// round a circle.
+pub(crate) fn is_as_old_as(birth: u32, generation: u64) -> bool {
+    (generation as u32).wrapping_sub(birth) as i32 >= 0
 }
 
 /// Whether the generation of a birth has the same position in the ring.
-pub(crate) fn shares_position(birth: u16, generation: u64) -> bool {
+pub(crate) fn shares_position(birth: u32, generation: u64) -> bool {
     u64::from(birth) % RING == generation % RING
 }
 
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn small_shards_have_a_generation_for_each_add() {
-        let age = Age::new(3, 20);
+        let age = Age::new(3, 20).unwrap();
         for add in 0..5 {
             assert_eq!(age.generation(add), add);
             age.note(add as usize % 3, add);
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_the_tail_has_left_behind_comes_round_again() {
-        let age = Age::new(1, 1);
+        let age = Age::new(1, 1).unwrap();
         age.note(0, 0);
         // Generation 0 shares its position with 64, 128 and 192.
         let (bucket, generation) = age.oldest(200).unwrap();
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_late_note_is_not_left_behind() {
-        let age = Age::new(1, 1);
+        let age = Age::new(1, 1).unwrap();
         assert_eq!(age.oldest(9), None);
         age.note(0, 3);
         assert_eq!(age.oldest(9), Some((0, 9)));
@@ -148,8 +149,8 @@ mod tests {
 
     #[test]
     fn births_compare_round_the_circle() {
-        assert!(is_as_old_as(u16::MAX, 1 << 16));
-        assert!(!is_as_old_as(1, (1 << 16) - 1));
+        assert!(is_as_old_as(u32::MAX, 1 << 32));
+        assert!(!is_as_old_as(1, (1 << 32) - 1));
         assert!(is_as_old_as(7, 7));
         assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }

@@ -4,17 +4,23 @@
 //! if it was not set; there is nothing to allocate, to cancel or to compact, and a bit that has outlived its session
 //! costs one look at a bucket.
 
+use crate::error::Error;
+use crate::sync::MODEL;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::zeroed::{self, Zeroed};
 
 /// Positions of a ring. The models need few.
-pub(crate) const RING: u64 = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    2
-} else {
-    64
-};
+pub(crate) const RING: u64 = if MODEL { 2 } else { 64 };
 
 /// Buckets that one word speaks for.
 pub(crate) const WORD: usize = 64;
+
+// SAFETY: an atomic integer has the layout of the integer.
+unsafe impl Zeroed for AtomicU64 {
+    fn zero() -> Self {
+        Self::new(0)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Bitmaps {
@@ -23,14 +29,12 @@ pub(crate) struct Bitmaps {
 }
 
 impl Bitmaps {
-    pub(crate) fn new(buckets: usize) -> Self {
+    pub(crate) fn new(buckets: usize) -> Result<Self, Error> {
         let per_position = buckets.div_ceil(WORD);
-        Self {
-            words: (0..per_position * RING as usize)
-                .map(|_| AtomicU64::new(0))
-                .collect(),
+        Ok(Self {
+            words: zeroed::array(per_position * RING as usize)?,
             per_position,
-        }
+        })
     }
 
     /// Words at each position.
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn marks_come_back_once_and_at_their_position() {
-        let maps = Bitmaps::new(130);
+        let maps = Bitmaps::new(130).unwrap();
         for bucket in [0, 63, 64, 129] {
             maps.mark(5, bucket);
             maps.mark(5, bucket);

@@ -18,21 +18,15 @@
 use std::ptr::null_mut;
 
 use crate::engine::header::{Header, Raw};
+use crate::sync::MODEL;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use crate::zeroed::Zeroed;
 
 /// Slots in a bucket. The models need few to see every case.
-pub(crate) const SLOTS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    2
-} else {
-    7
-};
+pub(crate) const SLOTS: usize = if MODEL { 2 } else { 7 };
 
 /// Overflow counts in a bucket.
-pub(crate) const GROUPS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    1
-} else {
-    8
-};
+pub(crate) const GROUPS: usize = if MODEL { 1 } else { 8 };
 
 /// Bits of an address that a slot has room for.
 pub(crate) const ADDRESS_BITS: u32 = 48;
@@ -105,14 +99,17 @@ pub(crate) struct Bucket {
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-impl Bucket {
-    pub(crate) fn new() -> Self {
+// SAFETY: an empty slot is a null pointer, an empty count is zero, and both are all of a bucket.
+unsafe impl Zeroed for Bucket {
+    fn zero() -> Self {
         Self {
             slots: std::array::from_fn(|_| AtomicPtr::new(null_mut())),
             overflow: std::array::from_fn(|_| AtomicU8::new(0)),
         }
     }
+}
 
+impl Bucket {
     #[inline(always)]
     pub(crate) fn load(&self, slot: usize) -> Word {
         // ORDERING: Acquire; partner: the AcqRel compare-and-swap below that published or claimed. Who sees the
@@ -200,7 +197,7 @@ mod tests {
 
     #[test]
     fn overflow_counts_refuse_to_wrap() {
-        let bucket = Bucket::new();
+        let bucket = Bucket::zero();
         for _ in 0..255 {
             assert!(bucket.raise(3));
         }

@@ -14,18 +14,14 @@ use std::sync::Arc;
 
 use crate::removal::{End, RemovalCause};
 use crate::session::Session;
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Condvar, Mutex, lock};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, MODEL, Mutex, lock, thread_token};
 
 use super::Engine;
 use super::header::Raw;
 
 /// Sessions in a batch: what one deferred closure and one pass of the listener handle.
-const BATCH: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    2
-} else {
-    1024
-};
+const BATCH: usize = if MODEL { 2 } else { 1024 };
 
 /// Who hears of removals.
 pub(crate) trait Sink {
@@ -53,11 +49,6 @@ impl Batch {
     }
 }
 
-std::thread_local! {
-    /// The addresses of the departures whose callbacks this thread is calling, each from within the one before.
-    static DELIVERING: std::cell::RefCell<Vec<usize>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
 /// Sessions on their way out, between the removed stacks and the allocator.
 #[derive(Debug)]
 pub(crate) struct Departures {
@@ -67,8 +58,9 @@ pub(crate) struct Departures {
     queue: Mutex<VecDeque<Arc<Batch>>>,
     /// Tells the listener of news in the queue, or of the end.
     news: Condvar,
-    /// Somebody is calling callbacks: there is one listener at a time, so callbacks come in order and do not nest.
-    delivering: AtomicBool,
+    /// The token of the thread that is calling callbacks, or zero: there is one at a time, so callbacks come in order and
+    /// do not nest.
+    deliverer: AtomicU64,
 }
 
 impl Departures {
@@ -77,7 +69,7 @@ impl Departures {
             limbo: Mutex::new(VecDeque::new()),
             queue: Mutex::new(VecDeque::new()),
             news: Condvar::new(),
-            delivering: AtomicBool::new(false),
+            deliverer: AtomicU64::new(0),
         }
     }
 
@@ -87,7 +79,8 @@ impl Departures {
 
     /// Whether the calling thread is inside one of this cache's remove callbacks.
     pub(crate) fn is_delivering_here(&self) -> bool {
-        DELIVERING.with_borrow(|outer| outer.contains(&std::ptr::from_ref(self).addr()))
+        // ORDERING: Relaxed. Only this thread can have put its own token there.
+        self.deliverer.load(Ordering::Relaxed) == thread_token()
     }
 
     /// Wakes the listener, whether or not there is news.
@@ -111,10 +104,15 @@ impl Departures {
     /// how many it called.
     pub(crate) fn deliver(&self, sink: &impl Sink) -> usize {
         // ORDERING: Acquire; partner: the Release store below, by the deliverer before.
-        if self.delivering.swap(true, Ordering::Acquire) {
+        let claimed = self.deliverer.compare_exchange(
+            0,
+            thread_token(),
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        if claimed.is_err() {
             return 0;
         }
-        DELIVERING.with_borrow_mut(|outer| outer.push(std::ptr::from_ref(self).addr()));
         let mut delivered = 0;
         loop {
             let Some(batch) = lock(&self.queue).pop_front() else {
@@ -133,9 +131,8 @@ impl Departures {
             // ORDERING: Release; partner: `is_finished`.
             batch.delivered.store(true, Ordering::Release);
         }
-        DELIVERING.with_borrow_mut(Vec::pop);
-        // ORDERING: Release; partner: the swap above.
-        self.delivering.store(false, Ordering::Release);
+        // ORDERING: Release; partner: the compare-and-swap above.
+        self.deliverer.store(0, Ordering::Release);
         delivered
     }
 }

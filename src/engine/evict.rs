@@ -5,12 +5,12 @@ use crate::clock::Time;
 use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::Ordering;
-use crate::sync::fence_after_rmw;
+use crate::sync::{MODEL, fence_after_rmw};
 
 use super::Engine;
 use super::age::{is_as_old_as, shares_position};
 use super::bucket::Word;
-use super::header::Raw;
+use super::header::{Header, Raw};
 use super::maintain::Work;
 use super::word::{Life, State};
 
@@ -18,16 +18,33 @@ use super::word::{Life, State};
 const VICTIMS: u64 = 64;
 
 /// Times that one add goes round all shards without finding a victim, before it gives up.
-const VAIN_ROUNDS: usize = 16;
+const VAIN_ROUNDS: usize = if MODEL { 2 } else { 16 };
 
-/// Looks by age, and then by the hand, in one attempt to find a victim in one shard.
-const LOOKS: usize = 32;
+/// Looks by age in one attempt to find a victim in one shard.
+const LOOKS: usize = if MODEL { 2 } else { 32 };
 
-/// Second chances that one add gives before it evicts a session in spite of its visits.
-const CHANCES: usize = 16;
+/// Looks by the hand, where those by age were in vain.
+const HAND_LOOKS: usize = 256;
 
-/// Looks by which one add helps to turn the wheels and to sweep, when it finds the cache full.
+/// Second chances that one attempt gives before it evicts a session in spite of its visits.
+const CHANCES: usize = if MODEL { 1 } else { 16 };
+
+/// Words and buckets by which one add helps to turn the wheels and to sweep, when it finds the cache full.
 const HELP: usize = 4096;
+
+/// Sessions that it ends so before it is content.
+const ENOUGH: usize = 8;
+
+/// One search for a victim in one shard.
+struct Search {
+    /// The session that must stay.
+    spared: Option<Raw>,
+    /// The bucket in which it was met.
+    spared_in: Option<usize>,
+    /// Second chances that were given.
+    chances: usize,
+    now: Time,
+}
 
 impl Engine {
     /// Makes `held` at least `need`: by taking what is free, else by evicting, but never `spared`. Returns whether it
@@ -42,7 +59,7 @@ impl Engine {
         now: Time,
     ) -> bool {
         let budget = &self.cells.budget;
-        let mut help = Work::new(HELP);
+        let mut help = Work::new(HELP, ENOUGH);
         let mut vain = 0;
         for _ in 0..VICTIMS + need.units() {
             let missing = need.without(*held);
@@ -130,26 +147,34 @@ impl Engine {
         spared: Option<Raw>,
         now: Time,
     ) -> Option<Permit> {
-        let mut chances = 0;
+        if self.cells.shards[shard].live() == 0 {
+            return None;
+        }
+        let mut search = Search {
+            spared,
+            spared_in: None,
+            chances: 0,
+            now,
+        };
+        let mut victim = None;
         for _ in 0..LOOKS {
             let newest = self.newest_generation(shard);
-            let (bucket, generation) = self.shards[shard].age.oldest(newest)?;
+            let Some((bucket, generation)) = self.shards[shard].age.oldest(newest) else {
+                break;
+            };
             // ORDERING: SeqCst, behind the read-modify-write that took the bit; partner: the fence in `add` between
             // publishing a session and noting its age. Either it notes the age again, or this look sees the session.
             fence_after_rmw();
-            let victim = self.evict_by_age(
-                guard,
-                shard,
-                (bucket, generation),
-                spared,
-                now,
-                &mut chances,
-            );
+            victim = self.evict_by_age(guard, shard, (bucket, generation), &mut search);
             if victim.is_some() {
-                return victim;
+                break;
             }
         }
-        self.evict_by_hand(guard, shard, spared, now)
+        if let Some(bucket) = search.spared_in {
+            let age = &self.shards[shard].age;
+            age.note(bucket, self.newest_generation(shard));
+        }
+        victim.or_else(|| self.evict_by_hand(guard, shard, spared, now))
     }
 
     fn newest_generation(&self, shard: usize) -> u64 {
@@ -164,9 +189,7 @@ impl Engine {
         guard: &Guard<'_>,
         shard: usize,
         (bucket, generation): (usize, u64),
-        spared: Option<Raw>,
-        now: Time,
-        chances: &mut usize,
+        search: &mut Search,
     ) -> Option<Permit> {
         let age = &self.shards[shard].age;
         let mut victim = None;
@@ -183,7 +206,7 @@ impl Engine {
             if !is_as_old_as(birth, generation) {
                 // A younger one whose generation has this very position, because this thread was slow: the bit was its.
                 if shares_position(birth, generation) {
-                    age.note(bucket, self.newest_generation(shard));
+                    self.rejuvenate(shard, bucket, header);
                 }
                 continue;
             }
@@ -191,16 +214,18 @@ impl Engine {
                 more = true;
                 continue;
             }
-            let forgiven = state.is_visited() && header.state.forgive() && *chances < CHANCES;
-            if spared == Some(raw) || (forgiven && self.is_worth_keeping(raw, state, now)) {
-                *chances += 1;
-                let newest = self.newest_generation(shard);
-                // ORDERING: Relaxed, as above.
-                header.birth.store(newest as u16, Ordering::Relaxed);
-                age.note(bucket, newest);
+            if search.spared == Some(raw) {
+                // Noted again when the search is over: now, it might be met again and again.
+                search.spared_in = Some(bucket);
                 continue;
             }
-            match self.evict_found(guard, shard, (bucket, slot), (word, raw), now) {
+            let forgiven = state.is_visited() && header.state.forgive() && search.chances < CHANCES;
+            if forgiven && self.is_worth_keeping(raw, state, search.now) {
+                search.chances += 1;
+                self.rejuvenate(shard, bucket, header);
+                continue;
+            }
+            match self.evict_found(guard, shard, (bucket, slot), (word, raw), search.now) {
                 Some(permit) if permit != Permit::NONE => victim = Some(permit),
                 // Another emptied the slot, and has the permit.
                 Some(_) => {}
@@ -214,6 +239,14 @@ impl Engine {
         victim
     }
 
+    /// Lets a session be born again into the newest generation.
+    fn rejuvenate(&self, shard: usize, bucket: usize, header: &Header) {
+        let newest = self.newest_generation(shard);
+        // ORDERING: Relaxed. A hint.
+        header.birth.store(newest as u32, Ordering::Relaxed);
+        self.shards[shard].age.note(bucket, newest);
+    }
+
     /// Evicts the oldest session of the next bucket that has one.
     fn evict_by_hand(
         &self,
@@ -224,9 +257,9 @@ impl Engine {
     ) -> Option<Permit> {
         let part = &self.shards[shard];
         let buckets = part.table.len();
-        for _ in 0..LOOKS.min(buckets) {
+        for _ in 0..HAND_LOOKS.min(buckets) {
             let bucket = part.age.hand(buckets);
-            let newest = self.newest_generation(shard) as u16;
+            let newest = self.newest_generation(shard) as u32;
             let oldest = part
                 .table
                 .published(bucket)

@@ -19,22 +19,24 @@ use crate::clock::Time;
 use crate::engine::word::{AtomicState, State};
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::sync::Alive;
-use crate::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{Alive, MODEL};
 
 /// The longest server name, as in TLS.
 const MAX_NAME: usize = 255;
 
-/// The longest payload: what a 31-bit length allows next to the header, far beyond any TLS session.
-pub(crate) const MAX_PAYLOAD: usize = (1 << 30) - 1;
+/// The longest payload, far beyond any TLS session: 24 bits of length.
+pub(crate) const MAX_PAYLOAD: usize = (1 << 24) - 1;
 
 /// References beyond this many are refused, so that the count can never wrap: half the range is slack for the threads
 /// that are between their increment and the check.
 const MAX_REFS: u32 = u32::MAX / 2;
 
-/// The bits of a cache's number that stand in the state word. With the header's sixteen they tell 67 million caches
-/// apart, and a session of one is nobody else's.
-const OWNER_LOW: u16 = 0x3ff;
+/// How many of the bits of a cache's number stand in the state word; the next seven stand in `len`. Together they tell
+/// 131072 caches of one process apart, so that a session of one is nobody else's.
+const OWNER_LOW_BITS: u32 = 10;
+const OWNER_SHIFT: u32 = 24;
+const OWNER_HIGH: u32 = 0x7f;
 
 /// In `len`: extras stand behind the header.
 const EXTRAS: u32 = 1 << 31;
@@ -48,11 +50,10 @@ pub(crate) struct Header {
     pub(crate) next: AtomicPtr<Header>,
     refs: AtomicU32,
     context: u32,
+    /// The payload's length (24 bits), the upper bits of its cache's number (7), and [`EXTRAS`].
     len: u32,
     /// The generation of adds in which it came, or got its last second chance: its age, for eviction.
-    pub(crate) birth: AtomicU16,
-    /// The upper bits of its cache's number; the lower ten are in the state.
-    owner: u16,
+    pub(crate) birth: AtomicU32,
     alive: Alive,
 }
 
@@ -112,8 +113,9 @@ unsafe impl Sync for Raw {}
 impl Header {
     /// Whether the session was built for the cache with this number.
     pub(crate) fn is_owned_by(&self, cache: u32) -> bool {
-        let high = (cache >> OWNER_LOW.count_ones()) as u16;
-        self.owner == high && self.state.load().owner() == cache as u16 & OWNER_LOW
+        let high = self.len >> OWNER_SHIFT & OWNER_HIGH;
+        let low = u32::from(self.state.load().owner());
+        high == cache >> OWNER_LOW_BITS & OWNER_HIGH && low == cache & ((1 << OWNER_LOW_BITS) - 1)
     }
 }
 
@@ -154,18 +156,18 @@ impl Raw {
             return Err(Error::AddressSpace);
         }
         let flag = if extras.is_some() { EXTRAS } else { 0 };
+        let owner = (parts.owner >> OWNER_LOW_BITS & OWNER_HIGH) << OWNER_SHIFT;
         // SAFETY: the memory is ours alone, large enough and aligned for a header, then for the extras (32 bytes at
         // offset 64 of a line), then for the bytes of name and payload, none of which overlap it.
         unsafe {
             header.write(Header {
                 id: *parts.id.padded(),
-                state: AtomicState::new(State::new(parts.id.len(), parts.owner as u16 & OWNER_LOW)),
+                state: AtomicState::new(State::new(parts.id.len(), parts.owner as u16)),
                 next: AtomicPtr::new(std::ptr::null_mut()),
                 refs: AtomicU32::new(1),
                 context: parts.context,
-                len: parts.payload.len() as u32 | flag,
-                birth: AtomicU16::new(0),
-                owner: (parts.owner >> OWNER_LOW.count_ones()) as u16,
+                len: parts.payload.len() as u32 | owner | flag,
+                birth: AtomicU32::new(0),
                 alive: Alive::new(),
             });
             let mut at = memory.add(size_of::<Header>());
@@ -264,7 +266,7 @@ impl Raw {
                 .cast::<u8>()
                 .add(size_of::<Header>() + front)
         };
-        (at, name, (len & !EXTRAS) as usize)
+        (at, name, len as usize & MAX_PAYLOAD)
     }
 
     /// The server name it is bound to.
@@ -385,7 +387,7 @@ impl Raw {
         let layout = unsafe { self.layout() };
         // SAFETY: as above.
         unsafe { self.header() }.alive.end();
-        let front = if cfg!(any(refrain_loom, refrain_shuttle)) {
+        let front = if MODEL {
             // The models leave header and memory where they are, so that a late reader finds the marker.
             size_of::<Header>()
         } else {

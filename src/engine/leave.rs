@@ -9,6 +9,7 @@ use crate::id::SessionId;
 use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
 use crate::stats::Lookup;
+use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
 use super::Engine;
@@ -179,6 +180,12 @@ impl Engine {
                 .pushed
                 .add(units)
                 .saturating_sub(cells.collected.value());
+            // At least one shard has no less on its stack than the average.
+            let guess = self.cells.in_hand() + (before + units) * self.shards.len() as u64;
+            // ORDERING: Relaxed, both. See `is_backed_up`.
+            if guess > self.backlog / 2 && !self.crowded.load(Ordering::Relaxed) {
+                self.crowded.store(true, Ordering::Relaxed);
+            }
             // SAFETY: the push is owed by the transition that the caller has just made, and the guard keeps it alive.
             unsafe { self.shards[shard].removed.push(raw) };
             if before < self.wake_at && before + units >= self.wake_at {
@@ -236,7 +243,7 @@ impl Engine {
         cause: RemovalCause,
     ) -> Unadded {
         // The reference that the stack will own. SAFETY: the caller of `end_exact` has a handle.
-        if self.is_backed_up(shard) || !unsafe { raw.try_retain() } {
+        if self.is_backed_up() || !unsafe { raw.try_retain() } {
             return Unadded::BackedUp;
         }
         // SAFETY: as above.

@@ -44,22 +44,32 @@ pub(super) struct Work {
     left: usize,
     /// Sessions that were ended.
     pub(super) ended: usize,
+    /// As many are enough.
+    enough: usize,
 }
 
 impl Work {
-    pub(super) fn new(left: usize) -> Self {
-        Self { left, ended: 0 }
+    pub(super) fn new(left: usize, enough: usize) -> Self {
+        Self {
+            left,
+            ended: 0,
+            enough,
+        }
     }
 
     pub(super) fn is_spent(&self) -> bool {
         self.left == 0
     }
 
-    /// Takes one look's worth; false if there is none left.
+    fn is_enough(&self) -> bool {
+        self.ended >= self.enough
+    }
+
+    /// Takes one look's worth; false if there is none left, or no need.
     fn spend(&mut self) -> bool {
-        let some = self.left > 0;
+        let go_on = self.left > 0 && !self.is_enough();
         self.left = self.left.saturating_sub(1);
-        some
+        go_on
     }
 }
 
@@ -74,21 +84,30 @@ impl Engine {
         work: &mut Work,
     ) -> bool {
         let part = &self.shards[shard];
+        let look = |bucket| {
+            self.look(guard, shard, bucket, |_, state: State| {
+                if state.is_expired(now) {
+                    return Some(RemovalCause::Expired);
+                }
+                part.wheel.schedule(bucket, state.deadline());
+                None
+            })
+        };
         while work.spend() {
-            let turn = part.wheel.turn(progress, now, part.table.len());
-            let mut look = |bucket| {
-                work.ended += self.look(guard, shard, bucket, |_, state: State| {
-                    if state.is_expired(now) {
-                        return Some(RemovalCause::Expired);
-                    }
-                    part.wheel.schedule(bucket, state.deadline());
-                    None
-                });
-            };
-            match turn {
+            match part.wheel.step(progress, now, part.table.len()) {
                 Turn::Done => return true,
-                Turn::Bucket(bucket) => look(bucket),
-                Turn::Word(word, bits) => bitmap::buckets(word, bits).for_each(look),
+                Turn::Bucket(bucket) => work.ended += look(bucket),
+                Turn::Word(word, bits) => {
+                    for bucket in bitmap::buckets(word, bits) {
+                        if work.is_enough() {
+                            // The bit has been taken: the rest is left to the next tick, and so to the maintainer.
+                            part.wheel.schedule(bucket, now);
+                        } else {
+                            work.left = work.left.saturating_sub(1);
+                            work.ended += look(bucket);
+                        }
+                    }
+                }
             }
         }
         false
@@ -141,14 +160,14 @@ impl Engine {
         for shard in 0..self.shards.len() {
             let mut progress = lock(&self.shards[shard].progress);
             if expire {
-                let mut work = Work::new(STEP);
+                let mut work = Work::new(STEP, usize::MAX);
                 // Each step pins anew, so that a long run does not hold up its own garbage.
                 let guard = self.domain.pin();
                 done.more |= !self.expire_shard(&guard, shard, &mut progress, now, &mut work);
                 self.patrol(&guard, shard, &mut progress, now, &mut work);
                 done.expired += work.ended;
             }
-            let mut work = Work::new(STEP);
+            let mut work = Work::new(STEP, usize::MAX);
             let guard = self.domain.pin();
             done.more |= !self.sweep_stale(&guard, shard, &mut progress, &mut work);
             done.swept += work.ended;
@@ -263,7 +282,7 @@ impl Engine {
 #[cfg(any(refrain_loom, refrain_shuttle))]
 impl Engine {
     pub(crate) fn turn_wheels(&self, now: Time) -> usize {
-        let mut work = Work::new(usize::MAX);
+        let mut work = Work::new(usize::MAX, usize::MAX);
         for shard in 0..self.shards.len() {
             let guard = self.domain.pin();
             let mut progress = lock(&self.shards[shard].progress);
@@ -273,7 +292,7 @@ impl Engine {
     }
 
     pub(crate) fn sweep_all_stale(&self) -> usize {
-        let mut work = Work::new(usize::MAX);
+        let mut work = Work::new(usize::MAX, usize::MAX);
         for shard in 0..self.shards.len() {
             let guard = self.domain.pin();
             let mut progress = lock(&self.shards[shard].progress);

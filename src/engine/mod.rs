@@ -26,11 +26,12 @@ use crossbeam_utils::CachePadded;
 use crate::budget::Permit;
 use crate::clock::{Clock, Source, Time};
 use crate::context::Contexts;
+use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::{Domain, Guard};
 use crate::stats::{Cells, Lookup};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 
 use age::Age;
@@ -129,6 +130,9 @@ pub(crate) struct Engine {
     tick: u64,
     cache: u32,
     backlog: u64,
+    /// Much may be waiting, so adds count it. Set by who makes it more, long before the bound; cleared by an add that finds
+    /// little.
+    crowded: AtomicBool,
     /// Units on a shard's removed stack at which the maintainer is woken.
     wake_at: u64,
     /// The maintainer's thread, if there is one.
@@ -137,22 +141,26 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Result<Self, Error> {
         let clock = Clock::new(plan.source);
         let now = clock.now();
         let share = plan.max_capacity.div_ceil(plan.shards);
         let buckets = plan
             .buckets
             .unwrap_or_else(|| buckets_for(share, plan.max_capacity));
-        let shard = || Shard {
-            table: Table::new(buckets),
-            wheel: Wheel::new(buckets | 1, plan.tick, now),
-            age: Age::new(buckets | 1, share),
-            removed: CachePadded::new(Removed::new()),
-            progress: Mutex::new(Progress::default()),
+        let shard = |_| {
+            let table = Table::new(buckets)?;
+            Ok(Shard {
+                wheel: Wheel::new(table.len(), plan.tick, now)?,
+                age: Age::new(table.len(), share)?,
+                table,
+                removed: CachePadded::new(Removed::new()),
+                progress: Mutex::new(Progress::default()),
+            })
         };
-        Self {
-            shards: (0..plan.shards).map(|_| shard()).collect(),
+        let shards: Result<Box<[Shard]>, Error> = (0..plan.shards).map(shard).collect();
+        Ok(Self {
+            shards: shards?,
             shift: 64 - plan.shards.trailing_zeros(),
             hasher: plan.hasher,
             domain: Domain::new(),
@@ -165,10 +173,11 @@ impl Engine {
             tick: plan.tick,
             cache: plan.cache,
             backlog: plan.backlog,
+            crowded: AtomicBool::new(false),
             wake_at: (plan.backlog / (4 * plan.shards as u64)).max(1),
             maintainer: OnceLock::new(),
             max_session: plan.max_session,
-        }
+        })
     }
 
     /// Which shard an id belongs to, and its path there.
@@ -248,7 +257,7 @@ impl Engine {
     }
 
     /// Swaps in a fresh generation of a context and lets its sessions be swept.
-    pub(crate) fn invalidate(&self, context: &crate::Context) -> Result<(), crate::Error> {
+    pub(crate) fn invalidate(&self, context: &crate::Context) -> Result<(), Error> {
         self.contexts.renew(context)?;
         self.note_invalidation();
         Ok(())

@@ -6,15 +6,14 @@
 
 use crate::engine::bucket::{Bucket, SLOTS, Word};
 use crate::engine::header::Raw;
+use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::Guard;
+use crate::sync::MODEL;
+use crate::zeroed;
 
 /// Buckets on the longest path. At the load that tables are built for, about one id in 10^10 would need more.
-const MAX_HOPS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    2
-} else {
-    16
-};
+const MAX_HOPS: usize = if MODEL { 2 } else { 16 };
 
 /// Bits of the hash above this belong to the choice of the shard.
 pub(crate) const SHARD_BITS: u32 = 10;
@@ -85,13 +84,13 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table of this many buckets, made odd.
-    pub(crate) fn new(buckets: usize) -> Self {
+    pub(crate) fn new(buckets: usize) -> Result<Self, Error> {
         // Steps are powers of two, so with an odd number of buckets a path never meets itself.
         let buckets = buckets | 1;
-        Self {
-            buckets: (0..buckets).map(|_| Bucket::new()).collect(),
+        Ok(Self {
+            buckets: zeroed::array(buckets)?,
             hops: buckets.min(MAX_HOPS),
-        }
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

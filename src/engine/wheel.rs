@@ -8,14 +8,11 @@
 
 use crate::clock::Time;
 use crate::engine::bitmap::{Bitmaps, RING};
+use crate::error::Error;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::fence_after_rmw;
+use crate::sync::{MODEL, fence_after_rmw};
 
-pub(crate) const LEVELS: usize = if cfg!(any(refrain_loom, refrain_shuttle)) {
-    2
-} else {
-    3
-};
+pub(crate) const LEVELS: usize = if MODEL { 2 } else { 3 };
 
 /// Ticks that one position of a level spans.
 const fn span(level: usize) -> u64 {
@@ -28,12 +25,9 @@ const REACH: u64 = span(LEVELS) - span(LEVELS - 1);
 /// After a jump of more ticks than this a look at every bucket is cheaper than turning the wheel.
 const JUMP: u64 = RING * RING;
 
-/// Words without bits that one turn passes by.
-const STRIDE: usize = 64;
-
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    levels: [Bitmaps; LEVELS],
+    levels: Box<[Bitmaps]>,
     /// The last tick whose draining has begun.
     cursor: AtomicU64,
     /// In milliseconds.
@@ -68,12 +62,13 @@ pub(crate) enum Turn {
 }
 
 impl Wheel {
-    pub(crate) fn new(buckets: usize, tick: u64, now: Time) -> Self {
-        Self {
-            levels: std::array::from_fn(|_| Bitmaps::new(buckets)),
+    pub(crate) fn new(buckets: usize, tick: u64, now: Time) -> Result<Self, Error> {
+        let levels: Result<Vec<_>, _> = (0..LEVELS).map(|_| Bitmaps::new(buckets)).collect();
+        Ok(Self {
+            levels: levels?.into_boxed_slice(),
             cursor: AtomicU64::new(now.as_millis() / tick),
             tick,
-        }
+        })
     }
 
     /// The first tick at which a deadline has passed.
@@ -119,20 +114,9 @@ impl Wheel {
         }
     }
 
-    /// Turns the wheel towards `now`, up to the next word with bits in it, or by [`STRIDE`] words at most. The caller has
-    /// `progress` locked.
-    pub(crate) fn turn(&self, progress: &mut Progress, now: Time, buckets: usize) -> Turn {
+    /// Turns the wheel towards `now`, by one word or bucket at most. The caller has `progress` locked.
+    pub(crate) fn step(&self, progress: &mut Progress, now: Time, buckets: usize) -> Turn {
         let target = now.as_millis() / self.tick;
-        for _ in 0..STRIDE {
-            match self.step(progress, target, buckets) {
-                Turn::Word(_, 0) => {}
-                turn => return turn,
-            }
-        }
-        Turn::Word(0, 0)
-    }
-
-    fn step(&self, progress: &mut Progress, target: u64, buckets: usize) -> Turn {
         // ORDERING: Relaxed; only the holder of the lock writes it.
         let cursor = self.cursor.load(Ordering::Relaxed);
         if let Some(bucket) = progress.sweep {
@@ -193,7 +177,7 @@ mod tests {
     impl Rig {
         fn new(buckets: usize) -> Self {
             Self {
-                wheel: Wheel::new(buckets, 1000, Time::ZERO),
+                wheel: Wheel::new(buckets, 1000, Time::ZERO).unwrap(),
                 progress: Progress::default(),
                 deadlines: vec![None; buckets],
                 fired: Vec::new(),
@@ -218,7 +202,7 @@ mod tests {
 
         fn run(&mut self, now: u64) {
             loop {
-                let turn = self.wheel.turn(
+                let turn = self.wheel.step(
                     &mut self.progress,
                     Time::from_millis(now),
                     self.deadlines.len(),

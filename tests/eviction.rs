@@ -1,0 +1,111 @@
+//! The order of eviction: what is expired, then dead generations, then the oldest with a second chance; never the
+//! newcomer.
+
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{Rig, context, id, secs, session, sized};
+use refrain::{Added, RemovalCause, SessionCache};
+
+#[test]
+fn eviction_takes_the_expired_first() {
+    for after in [1, 10, 100, 1000] {
+        let rig = Rig::new(4);
+        for n in 0..3 {
+            assert!(rig.add(n).is_cached());
+        }
+        assert!(rig.add_for(3, secs(after)).is_cached());
+        rig.advance(secs(after));
+        // Nobody has maintained: the add itself has to find the one that is expired, though it is the youngest.
+        assert_eq!(rig.add(4), Added::Inserted);
+        assert_eq!(
+            rig.gone(),
+            [(3, RemovalCause::Expired)],
+            "after {after} seconds"
+        );
+    }
+}
+
+#[test]
+fn eviction_takes_the_expired_first_in_every_shard() {
+    let rig = Rig::with(SessionCache::builder().capacity(64).shards(8));
+    for n in 0..63 {
+        assert!(rig.add(n).is_cached());
+    }
+    assert!(rig.add_for(63, secs(1)).is_cached());
+    rig.advance(secs(1));
+    assert_eq!(rig.add(64), Added::Inserted);
+    assert_eq!(rig.gone(), [(63, RemovalCause::Expired)]);
+}
+
+#[test]
+fn eviction_takes_dead_generations_before_anything_that_lives() {
+    for capacity in [4, 40, 400] {
+        let rig = Rig::new(capacity);
+        let doomed = context(&rig.cache, "doomed");
+        for n in 1..capacity as u64 {
+            assert!(rig.add(n).is_cached());
+        }
+        assert!(rig.cache.add(session(&doomed, 0)).is_cached());
+        rig.cache.invalidate_context(&doomed).unwrap();
+        // The dead one is the youngest, and nobody has maintained.
+        assert_eq!(rig.add(1_000_000), Added::Inserted);
+        assert_eq!(
+            rig.gone(),
+            [(0, RemovalCause::Invalidated)],
+            "of {capacity}"
+        );
+    }
+}
+
+#[test]
+fn eviction_takes_the_oldest_with_a_second_chance() {
+    let rig = Rig::new(4);
+    for n in 0..4 {
+        assert!(rig.add(n).is_cached());
+    }
+    // 0 and 2 were found since they were added, each by another form of lookup.
+    assert!(rig.get(0).is_some());
+    assert!(rig.cache.with(&rig.context, &id(2), |_| ()).is_some());
+    for n in 4..6 {
+        assert!(rig.add(n).is_cached());
+    }
+    assert_eq!(
+        rig.gone(),
+        [(1, RemovalCause::Evicted), (3, RemovalCause::Evicted)]
+    );
+    // A chance is given once: now 0 and 2 leave in their turn, at the latest with who came when they were spared.
+    for n in 6..11 {
+        assert!(rig.add(n).is_cached());
+    }
+    let gone: Vec<_> = rig.gone().into_iter().map(|(n, _)| n).collect();
+    assert!([0, 2, 4, 5].iter().all(|n| gone.contains(n)), "{gone:?}");
+}
+
+#[test]
+fn the_newcomer_is_never_the_victim() {
+    // Even if everything else was looked up, the newcomer never was, and there is one place in all.
+    for capacity in [1, 2, 17] {
+        let rig = Rig::new(capacity);
+        for n in 0..200 {
+            assert_eq!(rig.add(n), Added::Inserted);
+            assert!(rig.has(n), "{n} of {capacity}");
+            rig.get(n.saturating_sub(capacity as u64 / 2));
+        }
+    }
+}
+
+#[test]
+fn a_larger_object_of_the_same_id_replaces_without_a_callback_in_a_full_budget() {
+    // Five lines each; the newcomer needs nine of the ten. The other has to go, but the id's own callback would make
+    // an external store delete the newcomer.
+    let builder = SessionCache::builder().capacity(10).shards(1);
+    let rig = Rig::with(builder.byte_budget(10 * 64));
+    for n in [1, 2] {
+        assert!(rig.cache.add(sized(&rig.context, n, 4 * 64)).is_cached());
+    }
+    assert!(rig.cache.add(sized(&rig.context, 1, 8 * 64)).is_cached());
+    assert_eq!(rig.get(1).unwrap().payload().len(), 8 * 64);
+    assert_eq!(rig.gone(), [(2, RemovalCause::Evicted)]);
+}
