@@ -32,3 +32,23 @@ pub(crate) fn array<T: Zeroed>(len: usize) -> Result<Box<[T]>, Error> {
     // SAFETY: allocated by the global allocator with the layout of `[T; len]`, and the trait says that zeros are values.
     Ok(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory, len)) })
 }
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests {
+    use crate::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn zeros_or_an_error() {
+        let zeros = array::<AtomicU64>(1000).unwrap();
+        assert!(zeros.iter().all(|n| n.load(Ordering::Relaxed) == 0));
+        assert!(array::<AtomicU64>(0).unwrap().is_empty());
+        for len in [1 << 59, usize::MAX] {
+            assert!(matches!(
+                array::<AtomicU64>(len),
+                Err(Error::OutOfMemory { .. })
+            ));
+        }
+    }
+}

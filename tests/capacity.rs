@@ -85,7 +85,7 @@ fn after_long_single_use_without_eviction_there_is_still_room() {
     for capacity in [100, 1000, 20_480] {
         let rig = Rig::with(SessionCache::builder().capacity(capacity).shards(1));
         let mut random = Random::new(1);
-        for _ in 0..40 * capacity {
+        for _ in 0..15 * capacity {
             let n = random.next();
             assert_eq!(rig.add(n), Added::Inserted);
             assert!(rig.take(n).is_some());

@@ -267,7 +267,7 @@ fn every_history_of_an_id_can_be_explained() {
     let context = context(&cache, "x");
     // Operations that never met have shown nothing: as long as it takes.
     let mut overlaps = 0;
-    while overlaps < 30_000 {
+    while overlaps < 15_000 {
         for history in record_rounds(&cache, &context, 1000) {
             let meets = |a: &&Event| (history.iter()).any(|b| b.begin < a.begin && a.begin < b.end);
             overlaps += history.iter().filter(meets).count();

@@ -118,8 +118,8 @@ fn the_backlog_is_bounded_until_somebody_maintains() {
             }
             let stats = rig.cache.stats();
             let held = stats.bytes + stats.backlog_bytes;
-            // With many shards, each takes its own stack for a sample of all.
-            let most = bound + if shards == 1 { 8128 } else { bound / 4 };
+            // The last one that was let in may pass the bound by its own size.
+            let most = bound + 8128;
             assert!(held <= most, "{held} of {bound}, {shards} shards");
         }
         assert!(backlog > 0);

@@ -96,18 +96,21 @@ impl SessionCache {
         done
     }
 
-    /// Waits until everything that has left by now was seen out: its callback has returned, and its memory is wiped
-    /// unless a handle is left. For tests and for an orderly end.
+    /// Does the maintenance that is due, and waits until everything that has left by now was seen out: its callback has
+    /// returned, and its memory is wiped unless a handle is left. For tests and for an orderly end.
     ///
-    /// Blocks as long as a callback does, or a closure in [`with`](Self::with); returns at once inside a remove callback
-    /// of this cache, and must not be called inside `with`.
+    /// Blocks as long as a callback does, or a closure in [`with`](Self::with) of any cache; returns at once inside a remove
+    /// callback of this cache, and must not be called inside `with`.
     pub fn settle(&self) {
-        while !self.core.departures.is_delivering_here() {
-            let done = self.run_maintenance();
-            if !done.more && self.core.engine.is_settled() {
-                return;
-            }
+        let departures = &self.core.departures;
+        if departures.is_delivering_here() {
+            return;
+        }
+        while self.run_maintenance().more {}
+        let news = departures.next_number();
+        while !departures.is_gone_before(news) {
             thread::sleep(SHORTEST_SLEEP);
+            self.run_maintenance();
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) trait Sink {
 /// Sessions that left together. It owns the cache's references to them.
 #[derive(Debug)]
 struct Batch {
+    /// Batches are numbered as they are made.
+    number: u64,
     sessions: Box<[Raw]>,
     /// No reader can still be looking at them.
     ripe: AtomicBool,
@@ -49,11 +51,17 @@ impl Batch {
     }
 }
 
+#[derive(Debug, Default)]
+struct Limbo {
+    next: u64,
+    batches: VecDeque<Arc<Batch>>,
+}
+
 /// Sessions on their way out, between the removed stacks and the allocator.
 #[derive(Debug)]
 pub(crate) struct Departures {
-    /// Batches whose references have not been dropped yet.
-    limbo: Mutex<VecDeque<Arc<Batch>>>,
+    /// Batches whose references have not been dropped yet, in the order of their numbers.
+    limbo: Mutex<Limbo>,
     /// Batches with callbacks to call.
     queue: Mutex<VecDeque<Arc<Batch>>>,
     /// Tells the listener of news in the queue, or of the end.
@@ -66,7 +74,7 @@ pub(crate) struct Departures {
 impl Departures {
     pub(crate) fn new() -> Self {
         Self {
-            limbo: Mutex::new(VecDeque::new()),
+            limbo: Mutex::new(Limbo::default()),
             queue: Mutex::new(VecDeque::new()),
             news: Condvar::new(),
             deliverer: AtomicU64::new(0),
@@ -74,7 +82,18 @@ impl Departures {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.limbo).is_empty()
+        lock(&self.limbo).batches.is_empty()
+    }
+
+    /// The number that the next batch will have.
+    pub(crate) fn next_number(&self) -> u64 {
+        lock(&self.limbo).next
+    }
+
+    /// Whether all batches before that number are gone: delivered, and their references dropped.
+    pub(crate) fn is_gone_before(&self, number: u64) -> bool {
+        let limbo = lock(&self.limbo);
+        limbo.batches.front().is_none_or(|b| b.number >= number)
     }
 
     /// Whether the calling thread is inside one of this cache's remove callbacks.
@@ -163,6 +182,7 @@ impl Engine {
         };
         let mut send_off = |sessions: &[Raw], has_events: bool| {
             let batch = Arc::new(Batch {
+                number: limbo.next,
                 sessions: sessions.into(),
                 ripe: AtomicBool::new(false),
                 delivered: AtomicBool::new(!has_events),
@@ -171,7 +191,8 @@ impl Engine {
             // ORDERING: Release; partner: `is_finished`.
             self.domain
                 .defer(move || flag.ripe.store(true, Ordering::Release));
-            limbo.push_back(Arc::clone(&batch));
+            limbo.next += 1;
+            limbo.batches.push_back(Arc::clone(&batch));
             if has_events {
                 lock(&departures.queue).push_back(batch);
             }
@@ -194,15 +215,16 @@ impl Engine {
         for _ in 0..3 {
             self.domain.flush();
         }
-        let mut finished = Vec::new();
-        lock(&departures.limbo).retain(|batch| {
-            let done = batch.is_finished();
-            if done {
-                finished.push(Arc::clone(batch));
+        let mut reclaimed = 0;
+        // Under the lock, so that a batch is in the limbo until its memory is wiped.
+        lock(&departures.limbo).batches.retain(|batch| {
+            let finished = batch.is_finished();
+            if finished {
+                reclaimed += self.let_go(batch);
             }
-            !done
+            !finished
         });
-        finished.iter().map(|batch| self.let_go(batch)).sum()
+        reclaimed
     }
 
     fn let_go(&self, batch: &Batch) -> usize {
@@ -225,16 +247,9 @@ impl Engine {
             self.collect(shard, departures, sink);
         }
         departures.deliver(sink);
-        let batches = std::mem::take(&mut *lock(&departures.limbo));
+        let batches = std::mem::take(&mut lock(&departures.limbo).batches);
         for batch in batches {
             self.let_go(&batch);
         }
-    }
-
-    /// Whether everything that has left was seen out: delivered, and its reference dropped.
-    pub(crate) fn is_settled(&self) -> bool {
-        // Read first, so that what is pushed meanwhile makes the answer no.
-        let freed = self.cells.freed.value();
-        self.cells.pushed() == freed
     }
 }
