@@ -7,17 +7,11 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::id::ContextId;
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{Counter, Mutex, fence_after_rmw, lock};
+use crate::sync::{Counter, MODEL, Mutex, fence_after_rmw, lock};
 
 /// The next context number of this process. Numbers are never used twice and never shared between caches, so a
 /// session of another cache or of an invalidated generation can't be found by accident. Zero stands for no context.
 static NEXT_NUMBER: Counter = Counter::new(1);
-
-fn next_number() -> Result<u32, Error> {
-    let number = NEXT_NUMBER.add(1);
-    // The count is 64 bits wide and so never comes round to small numbers again.
-    u32::try_from(number).map_err(|_| Error::ContextNumbersExhausted)
-}
 
 /// A cache's handle to one interned [`ContextId`]: what lookups are made with.
 ///
@@ -104,6 +98,8 @@ pub(crate) struct Contexts {
     /// The current numbers, each at the place that it is worth modulo the length; zero where there is none. At least four
     /// places for each context, and a number whose place is taken is passed over: so a look is one load.
     current: Box<[AtomicU32]>,
+    /// Where a model's numbers come from.
+    own_numbers: Counter,
 }
 
 impl Contexts {
@@ -114,7 +110,19 @@ impl Contexts {
             max,
             interned: Mutex::new(HashMap::new()),
             current: (0..places).map(|_| AtomicU32::new(0)).collect(),
+            own_numbers: Counter::new(1),
         }
+    }
+
+    fn next_number(&self) -> Result<u32, Error> {
+        // The checkers want every execution to see the same numbers, whatever other tests do.
+        let numbers = if MODEL {
+            &self.own_numbers
+        } else {
+            &NEXT_NUMBER
+        };
+        // The count is 64 bits wide and so never comes round to small numbers again.
+        u32::try_from(numbers.add(1)).map_err(|_| Error::ContextNumbersExhausted)
     }
 
     fn place(&self, number: u32) -> &AtomicU32 {
@@ -168,7 +176,7 @@ impl Contexts {
     /// Makes a fresh number current. The caller has the table locked.
     fn introduce(&self) -> Result<u32, Error> {
         loop {
-            let number = next_number()?;
+            let number = self.next_number()?;
             let place = self.place(number);
             // ORDERING: Relaxed; only written under the lock.
             if place.load(Ordering::Relaxed) == 0 {
