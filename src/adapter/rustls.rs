@@ -177,9 +177,15 @@ fn is_tls12(value: &[u8]) -> bool {
 /// holds a second's worth. Threads beyond the numbered ones share a bucket.
 struct Tokens {
     per_second: u32,
-    /// Thousandths of tokens left, and when they were counted. Each is its thread's own, so its lock is never waited for,
-    /// but for the shared one.
-    buckets: Box<[CachePadded<Mutex<(u64, Time)>>]>,
+    /// Each is its thread's own, so its lock is never waited for, but for the shared one.
+    buckets: Box<[CachePadded<Mutex<Bucket>>]>,
+}
+
+struct Bucket {
+    /// Thousandths of tokens left.
+    tokens: u64,
+    /// When they were counted.
+    since: Time,
 }
 
 impl Tokens {
@@ -188,7 +194,12 @@ impl Tokens {
         Self {
             per_second,
             buckets: (0..=THREAD_NUMBERS)
-                .map(|_| CachePadded::new(Mutex::new((full, Time::ZERO))))
+                .map(|_| {
+                    CachePadded::new(Mutex::new(Bucket {
+                        tokens: full,
+                        since: Time::ZERO,
+                    }))
+                })
                 .collect(),
         }
     }
@@ -196,14 +207,13 @@ impl Tokens {
     /// Takes one token from the calling thread's bucket, if there is one.
     fn spend(&self, now: Time) -> bool {
         let mut bucket = lock(&self.buckets[thread_number().unwrap_or(THREAD_NUMBERS)]);
-        let (tokens, since) = *bucket;
         let rate = u64::from(self.per_second);
-        let millis = now.saturating_since(since).as_millis() as u64;
-        let tokens = tokens
-            .saturating_add(millis.saturating_mul(rate))
-            .min(rate * 1000);
-        let left = tokens.checked_sub(1000);
-        *bucket = (left.unwrap_or(tokens), now.max(since));
+        let millis = now.saturating_since(bucket.since).as_millis() as u64;
+        let earned = bucket.tokens.saturating_add(millis.saturating_mul(rate));
+        bucket.tokens = earned.min(rate * 1000);
+        bucket.since = bucket.since.max(now);
+        let left = bucket.tokens.checked_sub(1000);
+        bucket.tokens = left.unwrap_or(bucket.tokens);
         left.is_some()
     }
 }

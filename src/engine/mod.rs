@@ -204,9 +204,7 @@ impl Engine {
         let table = &self.shards[shard].table;
         table.prefetch(&path);
         let guard = self.domain.pin();
-        let Some((raw, state)) = self.find_live(&guard, table, &path, id, context, now) else {
-            return None;
-        };
+        let (raw, state) = self.find_live(&guard, table, &path, id, context, now)?;
         // SAFETY: found in a slot under the guard, which lives until `f` has returned.
         unsafe { raw.header() }.state.visit(state);
         self.cells.lookup(Lookup::Hit);

@@ -101,9 +101,9 @@ impl Table {
     pub(crate) fn path(&self, hash: u64) -> Path {
         let buckets = self.buckets.len();
         Path {
-            home: ((hash & 0xffff_ffff) * buckets as u64 >> 32) as usize,
-            step: (1 << (hash >> 51 & 7)) % buckets,
-            group: (hash >> 48 & 7) as usize,
+            home: (((hash & 0xffff_ffff) * buckets as u64) >> 32) as usize,
+            step: (1 << ((hash >> 51) & 7)) % buckets,
+            group: ((hash >> 48) & 7) as usize,
             fingerprint: (hash >> 32) as u16,
         }
     }
