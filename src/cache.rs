@@ -181,17 +181,21 @@ impl SessionCache {
         Some(unsafe { Session::from_raw(raw) })
     }
 
-    /// Takes this very session: true for exactly one caller, and only while it is in the cache and has not expired.
+    /// Takes this very session: true for exactly one caller, and only while it is in the cache, has not expired, and its
+    /// context was not invalidated.
     ///
     /// For stacks that first look ([`get`](Self::get)), then verify that the client knows the session's secret, then
     /// use it up, so that an id alone can't burn another client's session. Lock-free.
     ///
     /// While another session of the id is just taking its slot, this one can still be taken, in the order before that.
     pub fn take_exact(&self, session: &Session) -> bool {
-        let now = self.core.engine.clock.now();
-        self.core
-            .engine
-            .end_exact(session.raw(), RemovalCause::Taken, |s| !s.is_expired(now))
+        let engine = &self.core.engine;
+        let now = engine.clock.now();
+        // SAFETY: the handle is a reference.
+        let context = unsafe { session.raw().context() };
+        engine.end_exact(session.raw(), RemovalCause::Taken, |s| {
+            !s.is_expired(now) && engine.contexts.is_current(context)
+        })
     }
 
     /// Removes the live session of an id. True for exactly one caller. Lock-free.

@@ -231,12 +231,10 @@ impl Alive {
     #[inline(always)]
     pub(crate) fn check(&self) {
         #[cfg(refrain_loom)]
-        // SAFETY: loom verifies that no write to the cell races with this read, and panics otherwise.
         self.cell.with(|alive| {
-            assert!(
-                unsafe { *alive },
-                "a session was read after it had been freed"
-            )
+            // SAFETY: loom verifies that no write to the cell races with this read, and panics otherwise.
+            let alive = unsafe { *alive };
+            assert!(alive, "a session was read after it had been freed");
         });
         #[cfg(refrain_shuttle)]
         assert!(
@@ -248,10 +246,10 @@ impl Alive {
     #[inline(always)]
     pub(crate) fn end(&self) {
         #[cfg(refrain_loom)]
-        // SAFETY: loom verifies that no access to the cell races with this write, and panics otherwise.
-        self.cell.with_mut(|alive| unsafe {
-            assert!(*alive, "a session was freed twice");
-            *alive = false;
+        self.cell.with_mut(|alive| {
+            // SAFETY: loom verifies that no access to the cell races with this one, and panics otherwise.
+            let was_alive = std::mem::replace(unsafe { &mut *alive }, false);
+            assert!(was_alive, "a session was freed twice");
         });
         #[cfg(refrain_shuttle)]
         assert!(self.cell.replace(false), "a session was freed twice");

@@ -205,26 +205,27 @@ fn changed_up_and_down_while_threads_work() {
                 }
             });
         }
-        // Every operation that was under way has ended, and each thread has begun and ended another.
-        let wait = || {
+        // Until each thread has ended so many operations more.
+        let wait = |more: u64, meanwhile: &dyn Fn()| {
             let before: Vec<_> = done.iter().map(|n| n.load(Ordering::SeqCst)).collect();
-            while (done.iter().zip(&before)).any(|(n, b)| n.load(Ordering::SeqCst) < b + 2) {
+            while (done.iter().zip(&before)).any(|(n, b)| n.load(Ordering::SeqCst) < b + more) {
+                meanwhile();
                 std::thread::yield_now();
             }
         };
         for (round, capacity) in [HIGH, 100, 1, 300, 0, 50, HIGH].into_iter().enumerate() {
             cache.set_capacity(capacity).unwrap();
             let capacity = cache.capacity();
-            wait();
+            // What was under way has ended, so nobody holds the old limit in hand.
+            wait(2, &|| ());
             // Down: maintenance brings it there while threads go on adding, and from then on it is kept.
             while cache.len() > capacity {
                 cache.run_maintenance();
             }
-            for _ in 0..200 {
+            wait(200, &|| {
                 let len = cache.len();
                 assert!(len <= capacity, "{len} of {capacity} in round {round}");
-                std::thread::yield_now();
-            }
+            });
             // Up: it fills again.
             while cache.len() < capacity {
                 std::thread::yield_now();

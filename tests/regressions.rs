@@ -168,6 +168,17 @@ fn settle_returns_while_others_go_on() {
     });
 }
 
+/// A session of a dead generation that had not been swept yet could still be used up by its handle.
+#[test]
+fn an_invalidated_session_is_not_taken_by_its_handle() {
+    let (cache, context, _) = manual(4);
+    assert!(cache.add(session(&context, 1)).is_cached());
+    let handle = cache.get(&context, &id(1)).unwrap();
+    cache.invalidate_context(&context).unwrap();
+    assert!(!cache.take_exact(&handle));
+    assert!(cache.remove_exact(&handle));
+}
+
 /// With `NO_AUTO_CLEAR`, one add on a full cache let everything expire that could.
 #[test]
 fn without_auto_clear_only_what_must_go_expires() {

@@ -240,20 +240,25 @@ impl Stress {
             let capacity = [HIGH, 1, 50, 500, HIGH][random.below(5) as usize];
             self.cache.set_capacity(capacity).unwrap();
             // Each thread ends what it was at, so that nobody holds the old limit in hand.
-            let before = self.done.each_ref().map(|n| n.load(Ordering::SeqCst));
+            self.wait(2, &|| ());
             let running = || !self.stop.load(Ordering::Relaxed);
-            let at_it = |(n, before): (&AtomicU64, &u64)| n.load(Ordering::SeqCst) < before + 2;
-            while running() && self.done.iter().zip(&before).any(at_it) {
-                std::thread::yield_now();
-            }
             while running() && self.cache.len() > capacity {
                 self.cache.run_maintenance();
             }
-            for _ in 0..500 {
+            self.wait(100, &|| {
                 let len = self.cache.len();
                 assert!(!running() || len <= capacity, "{len} of {capacity}");
-                std::thread::yield_now();
-            }
+            });
+        }
+    }
+
+    /// Until each thread has ended so many operations more, or all end.
+    fn wait(&self, more: u64, meanwhile: &dyn Fn()) {
+        let before = self.done.each_ref().map(|n| n.load(Ordering::SeqCst));
+        let at_it = |(n, before): (&AtomicU64, &u64)| n.load(Ordering::SeqCst) < before + more;
+        while !self.stop.load(Ordering::Relaxed) && self.done.iter().zip(&before).any(at_it) {
+            meanwhile();
+            std::thread::yield_now();
         }
     }
 

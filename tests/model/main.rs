@@ -22,7 +22,7 @@ fn run(roomy: bool, unit: u64, shards: usize, ops: &[Op]) {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 400,
+        cases: 200,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -62,6 +62,7 @@ impl World {
         let memory = |at: &usize| self.objects[*at].handle.memory() as u64;
         let bytes = self.index.values().map(memory).sum::<u64>();
         assert_eq!(stats.bytes, bytes);
+        assert!(bytes <= self.cache.byte_budget() as u64);
     }
 
     pub(crate) fn finish(mut self) {
