@@ -12,7 +12,7 @@
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `LOOM_MAX_PREEMPTIONS` | loom: how often a thread may be interrupted in an execution of a model of two threads; models of three threads have one less | 3 |
+//! | `LOOM_MAX_PREEMPTIONS` | loom: how often a thread may be interrupted in an execution of a model of two threads; models of three threads, and long ones, have one less | 3 |
 //! | `REFRAIN_SHUTTLE_ITERATIONS` | shuttle: random schedules of a model, and as many of PCT at depth 3 | 20000 |
 //!
 //! `scripts/loom` and `scripts/shuttle` run them. Without `--cfg refrain_loom` or `--cfg refrain_shuttle` this package
@@ -29,4 +29,4 @@ mod run;
 #[cfg(any(refrain_loom, refrain_shuttle))]
 pub use checker::sync;
 #[cfg(any(refrain_loom, refrain_shuttle))]
-pub use run::{Run, close, three, two};
+pub use run::{Run, close, three, two, two_long};

@@ -26,7 +26,7 @@ use crate::zeroed::Zeroed;
 pub(crate) const SLOTS: usize = if MODEL { 2 } else { 7 };
 
 /// Overflow counts in a bucket.
-pub(crate) const GROUPS: usize = if MODEL { 1 } else { 8 };
+pub(crate) const GROUPS: usize = if MODEL { 2 } else { 8 };
 
 /// Bits of an address that a slot has room for.
 pub(crate) const ADDRESS_BITS: u32 = 48;
@@ -135,12 +135,12 @@ impl Bucket {
         // than theirs. The increment for a session that can be found is sequenced before the Release that published
         // it; a count read too low can therefore only hide a session whose add is still going on, and one read too
         // high costs a line.
-        self.overflow[group.min(GROUPS - 1)].load(Ordering::Relaxed) != 0
+        self.overflow[group % GROUPS].load(Ordering::Relaxed) != 0
     }
 
     /// Counts one more session of this group that stands further on; refuses at 255.
     pub(crate) fn raise(&self, group: usize) -> bool {
-        let count = &self.overflow[group.min(GROUPS - 1)];
+        let count = &self.overflow[group % GROUPS];
         // ORDERING: Relaxed. The claim that follows is a Release and makes it visible to all who can see the session.
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
@@ -150,7 +150,7 @@ impl Bucket {
     /// Takes one such session back.
     pub(crate) fn lower(&self, group: usize) {
         // ORDERING: Relaxed. Whoever sees it before the slot is seen empty misses a session that is already dead.
-        let old = self.overflow[group.min(GROUPS - 1)].fetch_sub(1, Ordering::Relaxed);
+        let old = self.overflow[group % GROUPS].fetch_sub(1, Ordering::Relaxed);
         debug_assert!(old != 0, "an overflow count is lowered once per raise");
     }
 

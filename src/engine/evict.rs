@@ -63,8 +63,7 @@ impl Engine {
         let mut vain = 0;
         for _ in 0..VICTIMS + need.units() {
             let missing = need.without(*held);
-            if budget.take(missing) {
-                *held = held.and(missing);
+            if self.take_free(held, missing) {
                 return true;
             }
             if self.help(guard, shard, now, &mut help) {
@@ -74,7 +73,7 @@ impl Engine {
                 // What is in the hands of other adds will be in slots soon, or free.
                 vain += 1;
                 if vain == VAIN_ROUNDS {
-                    return false;
+                    return self.take_free(held, missing);
                 }
                 continue;
             };
@@ -86,6 +85,15 @@ impl Engine {
             }
         }
         false
+    }
+
+    /// Takes what is missing, if it is free.
+    fn take_free(&self, held: &mut Permit, missing: Permit) -> bool {
+        let taken = self.cells.budget.take(missing);
+        if taken {
+            *held = held.and(missing);
+        }
+        taken
     }
 
     /// Collects expired sessions and dead generations where the maintainer is behind with them, as far as `work` allows.

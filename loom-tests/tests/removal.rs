@@ -1,0 +1,182 @@
+//! Takes and removals against each other: one winner, one event.
+#![cfg(any(refrain_loom, refrain_shuttle))]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom_tests::{close, three, two};
+use refrain::internal::{Rig, Setup};
+use refrain::{Added, RemovalCause, Time};
+
+/// Session 1 with the payload 7 stands in the cache.
+fn occupied() -> Arc<Rig> {
+    let rig = Rig::new(Setup::default());
+    assert_eq!(rig.add(rig.session(1, 7)), Added::Inserted);
+    rig
+}
+
+/// Two takes of one id: one gets the session. This is single use.
+///
+/// Threads: take; take. Protects: `AtomicState::end` (one compare-and-swap), `Engine::end_found` (the reference is
+/// taken before the end, and given back by the loser), `AtomicState::unlink` (who owes the push).
+#[test]
+fn take_against_take() {
+    two("take_against_take", &["first", "second"], |run| {
+        let rig = occupied();
+        let take = |rig: &Rig| {
+            let taken = rig.take(1);
+            rig.see_out();
+            taken
+        };
+        let (a, b) = run.race(&rig, take, take);
+        assert!(rig.get(1).is_none());
+        match (a, b) {
+            (Some(session), None) => {
+                assert_eq!(session.payload(), [7]);
+                run.reached("first");
+            }
+            (None, Some(session)) => {
+                assert_eq!(session.payload(), [7]);
+                run.reached("second");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(rig.entries(), 0);
+        assert_eq!(close(rig), [(1, 7, RemovalCause::Taken)]);
+    });
+}
+
+/// Three takes of one id: one gets the session.
+///
+/// Threads: take; take; take. Protects: as with two.
+#[test]
+fn three_takes() {
+    three("three_takes", &["first", "second", "third"], |run| {
+        let rig = occupied();
+        let take = |rig: &Rig| rig.take(1).is_some();
+        let (a, b, c) = run.race3(&rig, take, take, take);
+        run.reached(match (a, b, c) {
+            (true, false, false) => "first",
+            (false, true, false) => "second",
+            (false, false, true) => "third",
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(rig.entries(), 0);
+        assert_eq!(close(rig), [(1, 7, RemovalCause::Taken)]);
+    });
+}
+
+/// A take and a removal of one id: one of them ends the session, and the event has its cause.
+///
+/// Threads: take; remove. Protects: `AtomicState::end` (the cause goes with the compare-and-swap).
+#[test]
+fn take_against_remove() {
+    two("take_against_remove", &["taken", "removed"], |run| {
+        let rig = occupied();
+        let (taken, removed) = run.race(&rig, |rig| rig.take(1).is_some(), |rig| rig.remove(1));
+        let cause = match (taken, removed) {
+            (true, false) => RemovalCause::Taken,
+            (false, true) => RemovalCause::Removed,
+            other => panic!("{other:?}"),
+        };
+        run.reached(cause.as_str());
+        assert_eq!(rig.entries(), 0);
+        assert_eq!(close(rig), [(1, 7, cause)]);
+    });
+}
+
+/// A take by id and a take by the handle: one wins. This is a client that offers one ticket twice, over two stacks.
+///
+/// Threads: take; get and take of that very session. Protects: `Engine::end_exact` against `Engine::take`.
+#[test]
+fn take_against_take_exact() {
+    two(
+        "take_against_take_exact",
+        &["by id", "by handle", "not found"],
+        |run| {
+            let rig = occupied();
+            let (by_id, by_handle) = run.race(
+                &rig,
+                |rig| rig.take(1).is_some(),
+                |rig| rig.get(1).map(|session| rig.take_exact(&session)),
+            );
+            run.reached(match (by_id, by_handle) {
+                (true, Some(false)) => "by id",
+                (true, None) => "not found",
+                (false, Some(true)) => "by handle",
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(rig.entries(), 0);
+            assert_eq!(close(rig), [(1, 7, RemovalCause::Taken)]);
+        },
+    );
+}
+
+/// A removal meets the wheel: the callback is called once, with the cause of who came first.
+///
+/// Threads: remove, deliver; a turn of the wheel at the deadline, deliver. The removal sees the old time or the new one:
+/// to it, a session past its deadline is not there. Protects: `AtomicState::end` and its condition, `Engine::look`, the
+/// delivery of each event once.
+#[test]
+fn remove_against_expire() {
+    two("remove_against_expire", &["removed", "expired"], |run| {
+        let rig = Rig::new(Setup::default());
+        let session = rig.session(1, 7);
+        assert_eq!(
+            rig.add_for(session, Duration::from_secs(1)),
+            Added::Inserted
+        );
+        rig.clock.set(Time::from_millis(1000));
+        let (removed, expired) = run.race(
+            &rig,
+            |rig| {
+                let removed = rig.remove(1);
+                rig.see_out();
+                removed
+            },
+            |rig| {
+                let expired = rig.expire();
+                rig.see_out();
+                expired
+            },
+        );
+        let cause = match (removed, expired) {
+            (true, 0) => RemovalCause::Removed,
+            (false, 1) => RemovalCause::Expired,
+            other => panic!("{other:?}"),
+        };
+        run.reached(cause.as_str());
+        assert_eq!(rig.entries(), 0);
+        assert_eq!(close(rig), [(1, 7, cause)]);
+    });
+}
+
+/// Two removals while a third thread takes stock: nobody meets a slot that is neither its session's nor empty, and the
+/// permit comes back once.
+///
+/// Threads: remove; remove of the same id; add of another id. Protects: `Engine::unlink` (the permit goes to who
+/// emptied the slot), `Budget::release`.
+#[test]
+fn two_removes_against_add_of_another() {
+    three(
+        "two_removes_against_add_of_another",
+        &["first", "second"],
+        |run| {
+            let rig = occupied();
+            let (a, b, added) = run.race3(
+                &rig,
+                |rig| rig.remove(1),
+                |rig| rig.remove(1),
+                |rig| rig.add(rig.session(2, 8)),
+            );
+            run.reached(match (a, b) {
+                (true, false) => "first",
+                (false, true) => "second",
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(added, Added::Inserted);
+            assert_eq!((rig.entries(), rig.with(2)), (1, Some(8)));
+            assert_eq!(close(rig).len(), 2);
+        },
+    );
+}
