@@ -5,8 +5,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
+use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A moment on a cache's clock, in milliseconds.

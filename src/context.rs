@@ -259,6 +259,7 @@ mod tests {
         for round in 0..200 {
             contexts.renew(&handles[round % 2]).unwrap();
             assert!(handles.iter().all(|c| contexts.is_current(c.number())));
+            // ORDERING: Relaxed; one thread.
             let places = contexts
                 .current
                 .iter()

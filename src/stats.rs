@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
 use crate::budget::{Budget, Permit, UNIT};
 use crate::removal::RemovalCause;
-use crate::sync::{Counter, THREAD_NUMBERS, thread_number};
+use crate::sync::{CachePadded, Counter, THREAD_NUMBERS, thread_number};
 
 /// A snapshot of a cache's counters.
 ///

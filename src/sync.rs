@@ -63,6 +63,7 @@ mod imp {
     }
 }
 
+pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use imp::{Condvar, Mutex, MutexGuard, atomic, thread};
 
 /// Whether this is a build for the checkers, where structures and efforts are small so that every case is seen.

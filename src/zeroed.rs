@@ -42,6 +42,7 @@ mod tests {
     #[test]
     fn zeros_or_an_error() {
         let zeros = array::<AtomicU64>(1000).unwrap();
+        // ORDERING: Relaxed; one thread.
         assert!(zeros.iter().all(|n| n.load(Ordering::Relaxed) == 0));
         assert!(array::<AtomicU64>(0).unwrap().is_empty());
         for len in [1 << 59, usize::MAX] {

@@ -1,8 +1,8 @@
 //! What the models of `refrain`'s races are written with: one body for loom and for shuttle.
 //!
 //! The models are in `tests/`, by what they are about. Each runs the engine that ships, through
-//! `refrain::internal`, and is written once, as a function of a [`Run`]. A body sets the stage, lets two or three
-//! threads [`race`](Run::race), and then asserts what must hold whatever happened; [`Run::reached`] notes what did
+//! `refrain::internal`, and is written once, as a function of a `Run`. A body sets the stage, lets two or three
+//! threads `race`, and then asserts what must hold whatever happened; `Run::reached` notes what did
 //! happen.
 //!
 //! loom and shuttle only know what they have been led to. So each model names the outcomes that must have been reached

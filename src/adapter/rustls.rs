@@ -33,7 +33,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
 use rustls::server::StoresServerSessions;
 
 use crate::cache::SessionCache;
@@ -43,7 +42,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::session::Session;
-use crate::sync::{Mutex, THREAD_NUMBERS, lock, thread_number};
+use crate::sync::{CachePadded, Mutex, THREAD_NUMBERS, lock, thread_number};
 
 /// The lifetime that rustls tells TLS 1.3 clients. A session is not kept longer than that, unless it was stored before
 /// [`CacheMode::UPDATE_TIME`] or a longer timeout was set.

@@ -21,8 +21,6 @@ pub(crate) mod word;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use crossbeam_utils::CachePadded;
-
 use crate::budget::Permit;
 use crate::clock::{Clock, Source, Time};
 use crate::context::Contexts;
@@ -30,6 +28,7 @@ use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::{Domain, Guard};
 use crate::stats::{Cells, Lookup};
+use crate::sync::CachePadded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::Thread;

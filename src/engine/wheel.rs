@@ -251,6 +251,7 @@ mod tests {
             ticks.dedup();
             for tick in ticks {
                 // Step there in pieces small enough to turn rather than to look at everything.
+                // ORDERING: Relaxed; one thread.
                 let mut now = rig.wheel.cursor.load(Ordering::Relaxed) * 1000;
                 while now + 3_000_000 < tick {
                     now += 3_000_000;
