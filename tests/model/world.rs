@@ -246,7 +246,9 @@ impl World {
             Op::TakeExact(i) if !self.objects.is_empty() => {
                 let at = i % self.objects.len();
                 let object = &self.objects[at];
-                let takes = object.life == Life::Live && self.now < object.deadline;
+                let takes = object.life == Life::Live
+                    && self.now < object.deadline
+                    && self.generations.contains(&object.key.0);
                 assert_eq!(cache.take_exact(&object.handle), takes);
                 if takes {
                     self.end(at, RemovalCause::Taken);
