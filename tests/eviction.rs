@@ -109,3 +109,35 @@ fn a_larger_object_of_the_same_id_replaces_without_a_callback_in_a_full_budget()
     assert_eq!(rig.get(1).unwrap().payload().len(), 8 * 64);
     assert_eq!(rig.gone(), [(2, RemovalCause::Evicted)]);
 }
+
+#[test]
+fn eviction_takes_all_that_is_expired_before_anything_that_lives() {
+    let rig = Rig::new(400);
+    for n in 0..200 {
+        assert!(rig.add(n).is_cached());
+    }
+    for n in 200..400 {
+        assert!(rig.add_for(n, secs(10)).is_cached());
+    }
+    rig.advance(secs(10));
+    // One after the other, in the same tick, and nobody maintains.
+    for n in 400..600 {
+        assert_eq!(rig.add(n), Added::Inserted, "{n}");
+    }
+    let stats = rig.cache.stats();
+    assert_eq!((stats.expired, stats.evicted), (200, 0));
+}
+
+#[test]
+fn one_large_session_takes_the_room_of_many_expired_ones() {
+    let rig = Rig::with(SessionCache::builder().capacity(2000).byte_budget(64 * 2666));
+    for n in 0..333 {
+        assert!(rig.add(n).is_cached());
+    }
+    for n in 333..1333 {
+        assert!(rig.add_for(n, secs(10)).is_cached());
+    }
+    rig.advance(secs(10));
+    assert!(rig.cache.add(sized(&rig.context, 9999, 60_000)).is_cached());
+    assert_eq!(rig.cache.stats().evicted, 0);
+}

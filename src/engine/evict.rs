@@ -32,7 +32,7 @@ const CHANCES: usize = if MODEL { 1 } else { 16 };
 /// Words and buckets by which one add helps to turn the wheels and to sweep, when it finds the cache full.
 const HELP: usize = 4096;
 
-/// Sessions that it ends so before it is content.
+/// Sessions that it ends so before it looks whether there is room.
 const ENOUGH: usize = 8;
 
 /// One search for a victim in one shard.
@@ -59,7 +59,7 @@ impl Engine {
         now: Time,
     ) -> bool {
         let budget = &self.cells.budget;
-        let mut help = Work::new(HELP, ENOUGH);
+        let mut help = Work::new(HELP, 0);
         let mut vain = 0;
         for _ in 0..VICTIMS + need.units() {
             let missing = need.without(*held);
@@ -99,9 +99,10 @@ impl Engine {
     /// Collects expired sessions and dead generations where the maintainer is behind with them, as far as `work` allows.
     /// True if that made room.
     fn help(&self, guard: &Guard<'_>, first: usize, now: Time, work: &mut Work) -> bool {
-        if !self.is_behind(now) {
+        if work.is_spent() || !self.is_behind(now) {
             return false;
         }
+        work.allow(ENOUGH);
         // ORDERING: Acquire; partner: the Release in `note_invalidation`.
         let invalidations = self.invalidations.load(Ordering::Acquire);
         let before = work.ended;

@@ -61,6 +61,11 @@ impl Work {
         self.left == 0
     }
 
+    /// Lets it end that many sessions more.
+    pub(super) fn allow(&mut self, sessions: usize) {
+        self.enough = self.ended + sessions;
+    }
+
     fn is_enough(&self) -> bool {
         self.ended >= self.enough
     }
@@ -98,15 +103,17 @@ impl Engine {
                 Turn::Done => return true,
                 Turn::Bucket(bucket) => work.ended += look(bucket),
                 Turn::Word(word, bits) => {
+                    let mut rest = bits;
                     for bucket in bitmap::buckets(word, bits) {
                         if work.is_enough() {
-                            // The bit has been taken: the rest is left to the next tick, and so to the maintainer.
-                            part.wheel.schedule(bucket, now);
-                        } else {
-                            work.left = work.left.saturating_sub(1);
-                            work.ended += look(bucket);
+                            break;
                         }
+                        // The lowest bit is this bucket's.
+                        rest &= rest - 1;
+                        work.left = work.left.saturating_sub(1);
+                        work.ended += look(bucket);
                     }
+                    progress.rest = (rest != 0).then_some((word, rest));
                 }
             }
         }

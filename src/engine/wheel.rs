@@ -40,6 +40,8 @@ pub(crate) struct Progress {
     /// The next word to drain in the tick at the cursor, counted over all levels that come up in it; `None` when that
     /// tick is done.
     word: Option<usize>,
+    /// Buckets of a drained word that have not been looked at yet.
+    pub(crate) rest: Option<(usize, u64)>,
     /// The next bucket of a full look after a jump.
     sweep: Option<usize>,
     /// The next bucket of the slow look that never ends.
@@ -119,6 +121,9 @@ impl Wheel {
         let target = now.as_millis() / self.tick;
         // ORDERING: Relaxed; only the holder of the lock writes it.
         let cursor = self.cursor.load(Ordering::Relaxed);
+        if let Some((word, bits)) = progress.rest.take() {
+            return Turn::Word(word, bits);
+        }
         if let Some(bucket) = progress.sweep {
             progress.sweep = (bucket + 1 < buckets).then_some(bucket + 1);
             return Turn::Bucket(bucket);
