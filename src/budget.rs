@@ -2,8 +2,9 @@
 //!
 //! A slot that is not empty holds a *permit* for one entry and for its session's memory. A permit is taken before a
 //! slot is claimed, passes to the slot with the claim, and goes back to whoever empties the slot, who releases it or,
-//! to put another session there, keeps it. Taking never goes over the limit, not even for a moment, so the count never
-//! exceeds it, whatever the interleaving.
+//! to put another session there, keeps it. Taking never goes over the limit that it has read, so what is in slots never exceeds
+//! it, whatever the interleaving. An add that overlaps the lowering of the limit may be counted for a moment before it is
+//! turned away.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;

@@ -34,7 +34,8 @@ use life::{Core, Owner};
 /// | [`add`](Self::add) | lock-free | writes header, bucket, budget, the shard's counters, a word each of wheel and age ring | the pin and 5 to 8 |
 /// | [`take`](Self::take) | lock-free | writes header, bucket, budget, the shard's counters and removed stack | the pin and 8 |
 ///
-/// Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
+/// The counters of the first 256 threads that look anything up are each thread's own; further threads share one line, by
+/// one more locked instruction. Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
 /// pin is crossbeam-epoch's: one locked instruction on the thread's own line, and every 128th of a thread's pins looks at
 /// the other threads' lines; a thread's first operation registers it, which allocates. Else none of these operations
 /// allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread,

@@ -10,8 +10,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A moment on a cache's clock, in milliseconds.
 ///
-/// The system's clock counts from the machine's start and includes the time that the machine slept, so it neither
-/// jumps when somebody sets the wall clock nor stops over a suspended night. All caches of a process share it; a
+/// The system's clock counts from the machine's start. It does not jump when somebody sets the wall clock, and on Linux,
+/// Android and Apple's systems it includes the time that the machine slept; elsewhere it is the standard library's
+/// monotonic clock, which may stop over a suspended night. All caches of a process share it; a
 /// [`ManualClock`] starts at zero. Forty bits are kept: [`Time::MAX`] lies 34 years after the start, and as a deadline
 /// means "never".
 ///

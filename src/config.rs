@@ -208,8 +208,8 @@ impl Builder {
         self
     }
 
-    /// The largest capacity that can be set later. The index is built for it, about 24 bytes an entry, touched as it
-    /// fills. Default: the capacity. Up to 2^28 - 1.
+    /// The largest capacity that can be set later. The index is built for it, about 25 bytes an entry, of which the
+    /// 17 of the table are touched as it fills. Default: the capacity. Up to 2^28 - 1.
     pub fn max_capacity(mut self, entries: usize) -> Self {
         self.max_capacity = Some(entries);
         self
@@ -261,7 +261,9 @@ impl Builder {
     }
 
     /// The timer wheel's tick: how late an expired session's callback may be, besides the maintainer's sleep of a
-    /// quarter of it (a quarter of a second at most). Lookups don't depend on it. Default: one second; 1 ms to 1 h.
+    /// quarter of it (a quarter of a second at most). Lookups don't depend on it. Each tick costs the maintainer one locked
+    /// instruction for about 250 entries of the maximum capacity, so a short tick and a huge index don't go together.
+    /// Default: one second; 1 ms to 1 h.
     pub fn tick(mut self, tick: Duration) -> Self {
         self.tick = tick;
         self

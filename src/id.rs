@@ -80,6 +80,23 @@ impl SessionId {
     }
 }
 
+impl From<[u8; MAX_LEN]> for SessionId {
+    fn from(bytes: [u8; MAX_LEN]) -> Self {
+        Self(Short {
+            bytes,
+            len: MAX_LEN as u8,
+        })
+    }
+}
+
+impl TryFrom<&[u8]> for SessionId {
+    type Error = Error;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Error> {
+        Self::new(bytes)
+    }
+}
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId({} bytes)", self.0.len)

@@ -69,6 +69,12 @@ impl RemovalCause {
     }
 }
 
+impl std::fmt::Display for RemovalCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// How a session ended, as its state word records it: by a cause that the callback hears, or by one that it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

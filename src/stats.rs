@@ -188,7 +188,7 @@ impl Cells {
         self.pushed().saturating_sub(freed)
     }
 
-    /// Counts a lookup: a load and a store on a line of the thread's own; beyond 64 threads, one locked instruction on
+    /// Counts a lookup: a load and a store on a line of the thread's own; beyond 256 threads, one locked instruction on
     /// a line that the surplus threads share.
     #[inline]
     pub(crate) fn lookup(&self, what: Lookup) {

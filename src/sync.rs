@@ -281,7 +281,7 @@ pub(crate) fn thread_token() -> u64 {
 }
 
 /// How many threads get a number of their own from [`thread_number`].
-pub(crate) const THREAD_NUMBERS: usize = 64;
+pub(crate) const THREAD_NUMBERS: usize = 256;
 
 /// A small number that no other living thread has; `None` for the threads beyond [`THREAD_NUMBERS`]. Numbers of
 /// threads that ended are given out again.

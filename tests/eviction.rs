@@ -130,7 +130,11 @@ fn eviction_takes_all_that_is_expired_before_anything_that_lives() {
 
 #[test]
 fn one_large_session_takes_the_room_of_many_expired_ones() {
-    let rig = Rig::with(SessionCache::builder().capacity(2000).byte_budget(64 * 2666));
+    let rig = Rig::with(
+        SessionCache::builder()
+            .capacity(2000)
+            .byte_budget(64 * 2666),
+    );
     for n in 0..333 {
         assert!(rig.add(n).is_cached());
     }

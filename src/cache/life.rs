@@ -73,7 +73,7 @@ impl SessionCache {
         let owner = Owner(Arc::clone(&core));
         if builder.maintenance == Maintenance::Threads {
             let mut threads = lock(&core.threads);
-            threads.maintainer = Some(spawn("refrain-maintain", &core, Core::maintain_forever)?);
+            threads.maintainer = Some(spawn("refrain-maint", &core, Core::maintain_forever)?);
             threads.listener = Some(spawn("refrain-listen", &core, Core::listen_forever)?);
         }
         Ok(Self {
@@ -136,6 +136,7 @@ impl Core {
     fn maintain_forever(&self) {
         self.engine.set_maintainer(thread::current());
         let mut sleep = self.sleep;
+        let mut was_idle = true;
         while !self.is_stopped() {
             let done = self.maintain();
             if done.more {
@@ -143,13 +144,15 @@ impl Core {
                 continue;
             }
             // What waits for a reader or a callback is looked at soon, and then less and less often.
-            sleep = if self.departures.is_idle() {
+            let idle = self.departures.is_idle();
+            sleep = if idle {
                 self.sleep
-            } else if done.reclaimed > 0 {
+            } else if was_idle || done.reclaimed > 0 {
                 SHORTEST_SLEEP
             } else {
                 (sleep * 2).clamp(SHORTEST_SLEEP, self.sleep)
             };
+            was_idle = idle;
             thread::park_timeout(sleep);
         }
     }

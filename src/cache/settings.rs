@@ -32,7 +32,7 @@ impl SessionCache {
     /// Changes the capacity; zero means as far as the maximum. Returns the one before.
     ///
     /// When it is lowered below the number of sessions, that number only falls from here on: maintenance evicts what is
-    /// too much, and no add raises it above the new limit.
+    /// too much, and no add that begins after this call gets in above the new limit.
     ///
     /// # Errors
     ///

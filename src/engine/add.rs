@@ -81,6 +81,33 @@ pub enum NotCached {
     Disabled,
 }
 
+impl std::fmt::Display for NotCached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Raced => "another add of the same id won",
+            Self::Full => "no room could be made",
+            Self::Backlog => "too much waits for callbacks and readers",
+            Self::Expired => "its deadline has passed",
+            Self::Stale => "its context was invalidated or is another cache's",
+            Self::Crowded => "the buckets of its path are full",
+            Self::TooLarge => "it is too large",
+            Self::Disabled => "the mode does not allow it",
+        })
+    }
+}
+
+impl std::fmt::Display for Added {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inserted => f.write_str("inserted"),
+            Self::Replaced => f.write_str("replaced another"),
+            Self::AlreadyPresent => f.write_str("already present"),
+            Self::Removed => f.write_str("removed before"),
+            Self::NotCached(reason) => write!(f, "not cached: {reason}"),
+        }
+    }
+}
+
 /// An add under way.
 struct Add<'a> {
     engine: &'a Engine,

@@ -237,6 +237,8 @@ impl Engine {
             }
         }
         self.cells.freed.add(units);
+        // Much may leave at once, and the coarse clock must not stand still for that.
+        self.clock.refresh();
         batch.sessions.len()
     }
 

@@ -29,7 +29,8 @@ const HAND_LOOKS: usize = 256;
 /// Second chances that one attempt gives before it evicts a session in spite of its visits.
 const CHANCES: usize = if MODEL { 1 } else { 16 };
 
-/// Words and buckets by which one add helps to turn the wheels and to sweep, when it finds the cache full.
+/// Words, or their worth in buckets, by which one add helps to turn the wheels and to sweep, when it finds the cache
+/// full and nothing comes of it.
 const HELP: usize = 4096;
 
 /// Sessions that it ends so before it looks whether there is room.
@@ -118,6 +119,8 @@ impl Engine {
                 done &= self.sweep_stale(guard, shard, &mut progress, work);
             }
             if work.ended > before {
+                // Only looks in vain count against the effort.
+                work.refill(HELP);
                 return true;
             }
             if !done && work.is_spent() {
@@ -256,7 +259,8 @@ impl Engine {
         self.shards[shard].age.note(bucket, newest);
     }
 
-    /// Evicts the oldest session of the next bucket that has one.
+    /// Evicts a session of the next bucket that has one: one that is expired or stale, else the oldest that was not
+    /// visited, else the oldest.
     fn evict_by_hand(
         &self,
         guard: &Guard<'_>,
@@ -269,7 +273,7 @@ impl Engine {
         for _ in 0..HAND_LOOKS.min(buckets) {
             let bucket = part.age.hand(buckets);
             let newest = self.newest_generation(shard) as u32;
-            let oldest = part
+            let least = part
                 .table
                 .published(bucket)
                 .filter_map(|(slot, word, raw)| {
@@ -277,11 +281,14 @@ impl Engine {
                     let header = unsafe { raw.header() };
                     // ORDERING: Relaxed. A hint.
                     let birth = header.birth.load(Ordering::Relaxed);
-                    let live = header.state.load().life() == Life::Live && spared != Some(raw);
-                    live.then_some((newest.wrapping_sub(birth), (slot, word, raw)))
+                    let state = header.state.load();
+                    let live = state.life() == Life::Live && spared != Some(raw);
+                    let worth = self.is_worth_keeping(raw, state, now);
+                    let age = newest.wrapping_sub(birth);
+                    live.then_some(((!worth, !state.is_visited(), age), (slot, word, raw)))
                 })
-                .max_by_key(|(age, _)| *age);
-            let Some((_, (slot, word, raw))) = oldest else {
+                .max_by_key(|(rank, _)| *rank);
+            let Some((_, (slot, word, raw))) = least else {
                 continue;
             };
             // SAFETY: as above.

@@ -14,8 +14,14 @@ use super::departures::{Departures, Sink};
 use super::wheel::{Progress, Turn};
 use super::word::State;
 
-/// Words or buckets that one step of maintenance looks at in one shard, before it sees the others.
-const STEP: usize = 4096;
+/// Words that one step of maintenance looks at in one shard, or their worth in buckets, before it sees the others.
+const STEP: usize = 1 << 16;
+
+/// Sessions that one run evicts from all shards, while more are in use than a lowered limit allows.
+const TRIM: usize = 4096;
+
+/// Words that a look at a bucket is worth.
+const BUCKET_PRICE: usize = 32;
 
 /// Buckets per step of the slow look that finds what everything else has missed.
 const PATROL: usize = 8;
@@ -40,7 +46,7 @@ pub struct Maintained {
 /// A piece of work with a bound.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// Words and buckets that may still be looked at.
+    /// Words that may still be looked at; a bucket counts for many.
     left: usize,
     /// Sessions that were ended.
     pub(super) ended: usize,
@@ -66,14 +72,26 @@ impl Work {
         self.enough = self.ended + sessions;
     }
 
+    /// Lets it look at that many words again.
+    pub(super) fn refill(&mut self, words: usize) {
+        self.left = words;
+    }
+
     fn is_enough(&self) -> bool {
         self.ended >= self.enough
     }
 
-    /// Takes one look's worth; false if there is none left, or no need.
+    /// Takes the price of a word; false if there is none left, or no need.
     fn spend(&mut self) -> bool {
         let go_on = self.left > 0 && !self.is_enough();
         self.left = self.left.saturating_sub(1);
+        go_on
+    }
+
+    /// Takes the price of a bucket, whose sessions lie all over the memory.
+    fn spend_bucket(&mut self) -> bool {
+        let go_on = self.spend();
+        self.left = self.left.saturating_sub(BUCKET_PRICE - 1);
         go_on
     }
 }
@@ -101,7 +119,10 @@ impl Engine {
         while work.spend() {
             match part.wheel.step(progress, now, part.table.len()) {
                 Turn::Done => return true,
-                Turn::Bucket(bucket) => work.ended += look(bucket),
+                Turn::Bucket(bucket) => {
+                    work.spend_bucket();
+                    work.ended += look(bucket);
+                }
                 Turn::Word(word, bits) => {
                     let mut rest = bits;
                     for bucket in bitmap::buckets(word, bits) {
@@ -110,7 +131,7 @@ impl Engine {
                         }
                         // The lowest bit is this bucket's.
                         rest &= rest - 1;
-                        work.left = work.left.saturating_sub(1);
+                        work.spend_bucket();
                         work.ended += look(bucket);
                     }
                     progress.rest = (rest != 0).then_some((word, rest));
@@ -136,7 +157,7 @@ impl Engine {
         // A sweep that was begun for an earlier invalidation goes on, and another round follows it.
         let (mut bucket, answering) = progress.stale.unwrap_or((0, due));
         while bucket < self.shards[shard].table.len() {
-            if !work.spend() {
+            if !work.spend_bucket() {
                 progress.stale = Some((bucket, answering));
                 return false;
             }
@@ -229,7 +250,7 @@ impl Engine {
     /// Evicts while more is in use than a lowered limit allows.
     fn trim(&self, shard: usize, now: Time) -> usize {
         let mut evicted = 0;
-        let share = STEP / self.shards.len().min(STEP);
+        let share = TRIM / self.shards.len().min(TRIM);
         while evicted < share && self.cells.budget.is_over() {
             let guard = self.domain.pin();
             let Some(permit) = self.evict(&guard, shard, None, now) else {

@@ -305,10 +305,11 @@ impl AtomicState {
         State(self.0.fetch_and(!VISITED, Ordering::Relaxed)).is_visited()
     }
 
-    /// Moves the deadline of a live session that has not expired at `now`. Returns whether it did.
+    /// Moves the deadline of a live session that has not expired at `now` to a later one. Returns whether it did.
     pub(crate) fn postpone(&self, deadline: Time, now: Time) -> bool {
         self.update(|s| {
-            (s.life() == Life::Live && !s.is_expired(now)).then(|| s.with_deadline(deadline))
+            let later = s.life() == Life::Live && !s.is_expired(now) && deadline > s.deadline();
+            later.then(|| s.with_deadline(deadline))
         })
         .is_ok()
     }
@@ -331,7 +332,7 @@ mod tests {
             cell.visit(cell.load());
             prop_assert_eq!(
                 cell.postpone(Time::from_millis(other), Time::ZERO),
-                deadline > 0
+                deadline > 0 && other > deadline
             );
             prop_assert_eq!(cell.end(cause, |_| true), Ok(Owed::Nothing));
             prop_assert_eq!(cell.unlink(), Owed::Push);
