@@ -46,7 +46,7 @@ impl Random {
 fn cache(capacity: usize) -> (SessionCache, Context) {
     let cache = SessionCache::builder()
         .capacity(capacity)
-        .byte_budget(capacity * 512)
+        .byte_budget(capacity * 4096)
         .build()
         .unwrap();
     let context = cache.context(ContextId::derive("bench", &[])).unwrap();

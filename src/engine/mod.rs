@@ -173,7 +173,7 @@ impl Engine {
             cache: plan.cache,
             backlog: plan.backlog,
             crowded: AtomicBool::new(false),
-            wake_at: (plan.backlog / (4 * plan.shards as u64)).max(1),
+            wake_at: (plan.backlog / (2 * plan.shards as u64)).max(1),
             maintainer: OnceLock::new(),
             max_session: plan.max_session,
         })
