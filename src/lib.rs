@@ -5,7 +5,7 @@
 //!
 //! # What you get
 //!
-//! * Lookups are wait-free, and a warm one writes no line that other threads read.
+//! * Lookups are wait-free, and a warm one writes no line that other threads read (beyond 256 threads, one).
 //! * [`take`](SessionCache::take) hands a session out once: of any number of callers, one gets it.
 //! * Sessions expire by themselves, are evicted when there is no room (expired first, then the oldest that nobody came
 //!   back for), and never exceed the capacity in entries or in bytes.
