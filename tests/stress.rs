@@ -282,8 +282,15 @@ impl Stress {
             contexts,
             ..
         } = self;
-        cache.settle();
-        let stats = cache.stats();
+        // Sessions still expire, also between the settling and the reading.
+        let stats = loop {
+            cache.settle();
+            let stats = cache.stats();
+            let quiet = stats.callbacks == stats.callbacks_due() && stats.backlog_bytes == 0;
+            if quiet && stats.is_balanced() {
+                break stats;
+            }
+        };
         assert_settled(&stats);
         let mut counted = 0;
         cache.retain(|session| {
