@@ -106,8 +106,8 @@ impl SessionCache {
     /// The cache keeps the handle; clone it before to keep one as well. Of sessions with the same id, the one added last
     /// is found; the one before it is replaced without a callback. A full cache evicts: what is expired, then what
     /// belongs to an invalidated context, then the oldest that was not looked up since it was added or last spared.
-    /// The newcomer is never its own victim, and the number of sessions never exceeds the capacity, not even for a
-    /// moment. The callbacks for new sessions are not called: they belong to handshakes.
+    /// The newcomer is never its own victim, and the number of sessions never exceeds the capacity; after a capacity
+    /// was lowered, it only falls until it fits. The callbacks for new sessions are not called: they belong to handshakes.
     ///
     /// Lock-free. Brings the cache's clock up to date.
     #[doc(alias = "SSL_CTX_add_session")]
