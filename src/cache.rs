@@ -1,14 +1,11 @@
 //! The door: what a server does with its session cache.
 
-#[cfg_attr(
-    not(feature = "rustls"),
-    allow(dead_code, reason = "only adapters act for handshakes")
-)]
-mod handshake;
+pub(crate) mod handshake;
 mod life;
 mod settings;
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use crate::clock::Time;
@@ -19,7 +16,7 @@ use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::removal::RemovalCause;
 use crate::session::Session;
-use crate::stats::{Stats, StatsHandle};
+use crate::stats::{Event, Stats, StatsHandle};
 use crate::sync::atomic::Ordering;
 
 use life::{Core, Owner};
@@ -167,16 +164,18 @@ impl SessionCache {
         self.end(context, id, RemovalCause::Taken, |_| true)
     }
 
-    /// Ends the live session of an id, if its payload is wanted.
+    /// Ends the live session of an id, if it is wanted.
     fn end(
         &self,
         context: &Context,
         id: &SessionId,
         cause: RemovalCause,
-        want: impl Fn(&[u8]) -> bool,
+        want: impl Fn(&Session) -> bool,
     ) -> Option<Session> {
         let engine = &self.core.engine;
         let now = engine.clock.now();
+        // SAFETY: `take` shows only what is in a slot, under its pin; the handle borrows that, and is not dropped.
+        let want = |raw| want(&ManuallyDrop::new(unsafe { Session::from_raw(raw) }));
         let raw = engine.take(id, context.number(), now, cause, want)?;
         // SAFETY: the reference that `take` took.
         Some(unsafe { Session::from_raw(raw) })
@@ -292,6 +291,19 @@ impl SessionCache {
     /// A handle to the counters that outlives the cache.
     pub fn stats_handle(&self) -> StatsHandle {
         StatsHandle(Arc::clone(&self.core.engine.cells))
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.core.engine.cells.count(event);
+    }
+
+    #[cfg(feature = "openssl")]
+    pub(crate) fn count_forged(&self) {
+        self.core.engine.cells.forged.add(1);
+    }
+
+    pub(crate) fn count_wrong_name(&self) {
+        self.core.engine.cells.wrong_name.add(1);
     }
 
     /// Reads the clock: the time that [`flush`](Self::flush) and deadlines are measured in. Brings the cache's own time

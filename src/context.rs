@@ -81,6 +81,41 @@ impl Generation {
     }
 }
 
+/// A moment in the process's count of generations: for stacks that see a connection begin before they know its context.
+#[cfg(feature = "openssl")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Horizon(u64);
+
+#[cfg(feature = "openssl")]
+impl Horizon {
+    pub(crate) fn now() -> Self {
+        Self(NEXT_NUMBER.value())
+    }
+
+    /// From what [`value`](Self::value) gave.
+    pub(crate) fn from_value(value: u64) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn value(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(feature = "openssl")]
+impl Context {
+    /// The generation that was current at that moment. If it is not any more, one that never will be: numbers only grow,
+    /// so a current one beyond the horizon is younger.
+    pub(crate) fn generation_at(&self, horizon: Horizon) -> Generation {
+        let now = self.generation();
+        if u64::from(now.number) < horizon.0 {
+            now
+        } else {
+            Generation { number: 0, ..now }
+        }
+    }
+}
+
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")

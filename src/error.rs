@@ -83,6 +83,10 @@ pub enum Error {
     ForeignContext,
     /// The generation belongs to another context than the session.
     ForeignGeneration,
+    /// A key for tagged ids must not be all zeros: that is what a key looks like that nobody has set.
+    ZeroTagKey,
+    /// The system gave no random bytes.
+    NoRandomness,
     /// The allocator had no memory for the session or the table.
     OutOfMemory {
         /// The number of bytes asked for.
@@ -142,6 +146,8 @@ impl fmt::Display for Error {
             Self::ForeignGeneration => {
                 f.write_str("the generation belongs to another context than the session")
             }
+            Self::ZeroTagKey => f.write_str("the key for tagged ids is all zeros"),
+            Self::NoRandomness => f.write_str("the system gave no random bytes"),
             Self::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
             Self::AddressSpace => {
                 f.write_str("the allocator returned an address above 2^48, which is not supported")

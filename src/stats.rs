@@ -43,18 +43,42 @@ pub struct Stats {
     pub evicted: u64,
     /// Sessions removed without ever having been added.
     pub never_added: u64,
-    /// Lookups (`with`, `get`, `take`) that found a live session.
+    /// Lookups (`with`, `get`, `take`) that found a live session, and sessions of the get callback that were accepted.
     #[doc(alias = "SSL_CTX_sess_hits")]
     pub hits: u64,
-    /// Lookups that did not, the `timeouts` included.
+    /// Lookups that found nothing in the cache, also when the get callback then helped out.
     #[doc(alias = "SSL_CTX_sess_misses")]
     pub misses: u64,
-    /// Lookups that found a session past its deadline.
+    /// Lookups that found a session past its deadline, and such sessions of the get callback.
     #[doc(alias = "SSL_CTX_sess_timeouts")]
     pub timeouts: u64,
-    /// Sessions that the get callback supplied.
+    /// Sessions that the get callback supplied, before they were checked.
     #[doc(alias = "SSL_CTX_sess_cb_hits")]
     pub external_hits: u64,
+    /// Calls of the get callback that were not made, because a handshake had used up its look-ups.
+    pub external_denied: u64,
+    /// Sessions that a handshake found and did not resume, because they are bound to another server name.
+    pub wrong_name: u64,
+    /// Ids that a handshake offered and nobody looked up, because their tag is not this server's.
+    pub forged: u64,
+    /// Server handshakes begun, of [`Connection`](crate::Connection)s.
+    #[doc(alias = "SSL_CTX_sess_accept")]
+    pub accepts: u64,
+    /// Of those, handshakes that were finished.
+    #[doc(alias = "SSL_CTX_sess_accept_good")]
+    pub accepts_good: u64,
+    /// Further server handshakes on a connection.
+    #[doc(alias = "SSL_CTX_sess_accept_renegotiate")]
+    pub accepts_again: u64,
+    /// Client handshakes begun.
+    #[doc(alias = "SSL_CTX_sess_connect")]
+    pub connects: u64,
+    /// Of those, handshakes that were finished.
+    #[doc(alias = "SSL_CTX_sess_connect_good")]
+    pub connects_good: u64,
+    /// Further client handshakes on a connection.
+    #[doc(alias = "SSL_CTX_sess_connect_renegotiate")]
+    pub connects_again: u64,
     /// Adds that did not keep the session, for any reason.
     pub not_cached: u64,
     /// Of those: because too much memory was still waiting for callbacks or readers.
@@ -80,6 +104,24 @@ impl Stats {
         self.taken + self.removed_total() + self.expired + self.evicted + self.never_added
     }
 
+    /// The twelve numbers that OpenSSL keeps, by its names and as it counts them.
+    pub fn openssl(&self) -> SessCounters {
+        SessCounters {
+            number: self.entries,
+            connect: self.connects,
+            connect_good: self.connects_good,
+            connect_renegotiate: self.connects_again,
+            accept: self.accepts,
+            accept_good: self.accepts_good,
+            accept_renegotiate: self.accepts_again,
+            hits: self.hits,
+            cb_hits: self.external_hits,
+            misses: self.misses,
+            timeouts: self.timeouts,
+            cache_full: self.evicted,
+        }
+    }
+
     /// Whether every session that came in is accounted for.
     pub fn is_balanced(&self) -> bool {
         self.inserted
@@ -90,6 +132,39 @@ impl Stats {
                 + self.evicted
                 + self.replaced
     }
+}
+
+/// The counters of an `SSL_CTX`'s session cache, by OpenSSL's names: made by [`Stats::openssl`], and read from a real
+/// `SSL_CTX` by the adapter for the crate openssl.
+///
+/// The number of hits, misses and timeouts includes direct lookups, which OpenSSL's interface does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named by its OpenSSL function")]
+pub struct SessCounters {
+    #[doc(alias = "SSL_CTX_sess_number")]
+    pub number: u64,
+    #[doc(alias = "SSL_CTX_sess_connect")]
+    pub connect: u64,
+    #[doc(alias = "SSL_CTX_sess_connect_good")]
+    pub connect_good: u64,
+    #[doc(alias = "SSL_CTX_sess_connect_renegotiate")]
+    pub connect_renegotiate: u64,
+    #[doc(alias = "SSL_CTX_sess_accept")]
+    pub accept: u64,
+    #[doc(alias = "SSL_CTX_sess_accept_good")]
+    pub accept_good: u64,
+    #[doc(alias = "SSL_CTX_sess_accept_renegotiate")]
+    pub accept_renegotiate: u64,
+    #[doc(alias = "SSL_CTX_sess_hits")]
+    pub hits: u64,
+    #[doc(alias = "SSL_CTX_sess_cb_hits")]
+    pub cb_hits: u64,
+    #[doc(alias = "SSL_CTX_sess_misses")]
+    pub misses: u64,
+    #[doc(alias = "SSL_CTX_sess_timeouts")]
+    pub timeouts: u64,
+    #[doc(alias = "SSL_CTX_sess_cache_full")]
+    pub cache_full: u64,
 }
 
 /// Counters of one shard: written by adds and removals only, each of which writes the shard's lines anyway.
@@ -120,21 +195,22 @@ impl ShardCells {
     }
 }
 
-/// Counters of lookups: one line per thread, so a lookup writes no line that another thread reads.
-#[derive(Debug, Default)]
-struct LookupCells {
-    hits: Counter,
-    misses: Counter,
-    timeouts: Counter,
-}
-
-/// What a lookup came to.
+/// What a thread counts on lines of its own, so that a lookup writes no line that another thread reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
+pub(crate) enum Event {
     Hit,
     Miss,
     Timeout,
+    Accept,
+    AcceptGood,
+    AcceptAgain,
+    Connect,
+    ConnectGood,
+    ConnectAgain,
 }
+
+/// A counter for each [`Event`].
+type Events = [Counter; Event::ConnectAgain as usize + 1];
 
 /// All counters of one cache. Outlives the cache in a [`StatsHandle`].
 #[derive(Debug)]
@@ -142,9 +218,13 @@ pub(crate) struct Cells {
     /// What the slots hold: counted by itself, so that the balance is a check and not a definition.
     pub(crate) budget: CachePadded<Budget>,
     pub(crate) shards: Box<[CachePadded<ShardCells>]>,
-    lookups: Box<[CachePadded<LookupCells>]>,
+    /// For each numbered thread, and one for all the others.
+    events: Box<[CachePadded<Events>]>,
     pub(crate) never_added: Counter,
     pub(crate) external_hits: Counter,
+    pub(crate) external_denied: Counter,
+    pub(crate) wrong_name: Counter,
+    pub(crate) forged: Counter,
     pub(crate) not_cached: Counter,
     pub(crate) not_cached_backlog: Counter,
     pub(crate) not_cached_raced: Counter,
@@ -161,11 +241,14 @@ impl Cells {
         Arc::new(Self {
             budget: CachePadded::new(Budget::new(limit)),
             shards: (0..shards).map(|_| CachePadded::default()).collect(),
-            lookups: (0..=THREAD_NUMBERS)
+            events: (0..=THREAD_NUMBERS)
                 .map(|_| CachePadded::default())
                 .collect(),
             never_added: Counter::default(),
             external_hits: Counter::default(),
+            external_denied: Counter::default(),
+            wrong_name: Counter::default(),
+            forged: Counter::default(),
             not_cached: Counter::default(),
             not_cached_backlog: Counter::default(),
             not_cached_raced: Counter::default(),
@@ -188,25 +271,16 @@ impl Cells {
         self.pushed().saturating_sub(freed)
     }
 
-    /// Counts a lookup: a load and a store on a line of the thread's own; beyond 256 threads, one locked instruction on
+    /// Counts an event: a load and a store on a line of the thread's own; beyond 256 threads, one locked instruction on
     /// a line that the surplus threads share.
     #[inline]
-    pub(crate) fn lookup(&self, what: Lookup) {
+    pub(crate) fn count(&self, event: Event) {
         let number = thread_number();
-        let cells = &self.lookups[number.unwrap_or(THREAD_NUMBERS)];
-        let count = |counter: &Counter| match number {
-            Some(_) => counter.bump_owned(),
-            None => {
-                counter.add(1);
-            }
-        };
-        match what {
-            Lookup::Hit => count(&cells.hits),
-            Lookup::Miss => count(&cells.misses),
-            Lookup::Timeout => {
-                count(&cells.misses);
-                count(&cells.timeouts);
-            }
+        let counter = &self.events[number.unwrap_or(THREAD_NUMBERS)][event as usize];
+        if number.is_some() {
+            counter.bump_owned();
+        } else {
+            counter.add(1);
         }
     }
 
@@ -220,8 +294,12 @@ impl Cells {
         let over = |f: &dyn Fn(&ShardCells) -> u64| self.shards.iter().map(|cells| f(cells)).sum();
         let ended = |cause: RemovalCause| over(&|cells| cells.ends[cause as usize].value());
         let begun: u64 = over(&|cells| cells.begun.value());
-        let lookups =
-            |f: &dyn Fn(&LookupCells) -> u64| self.lookups.iter().map(|cells| f(cells)).sum();
+        let events = |event: Event| -> u64 {
+            self.events
+                .iter()
+                .map(|counters| counters[event as usize].value())
+                .sum()
+        };
         let used = self.budget.used();
         Stats {
             entries: used.entries(),
@@ -238,10 +316,19 @@ impl Cells {
             expired: ended(RemovalCause::Expired),
             evicted: ended(RemovalCause::Evicted),
             never_added: self.never_added.value(),
-            hits: lookups(&|cells| cells.hits.value()),
-            misses: lookups(&|cells| cells.misses.value()),
-            timeouts: lookups(&|cells| cells.timeouts.value()),
+            hits: events(Event::Hit),
+            misses: events(Event::Miss),
+            timeouts: events(Event::Timeout),
             external_hits: self.external_hits.value(),
+            external_denied: self.external_denied.value(),
+            wrong_name: self.wrong_name.value(),
+            forged: self.forged.value(),
+            accepts: events(Event::Accept),
+            accepts_good: events(Event::AcceptGood),
+            accepts_again: events(Event::AcceptAgain),
+            connects: events(Event::Connect),
+            connects_good: events(Event::ConnectGood),
+            connects_again: events(Event::ConnectAgain),
             not_cached: self.not_cached.value(),
             not_cached_backlog: self.not_cached_backlog.value(),
             not_cached_raced: self.not_cached_raced.value(),

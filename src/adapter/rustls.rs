@@ -35,7 +35,9 @@ use std::time::Duration;
 
 use rustls::server::StoresServerSessions;
 
+use crate::adapter::wipe;
 use crate::cache::SessionCache;
+use crate::cache::handshake::{Side, Usage};
 use crate::clock::Time;
 use crate::config::CacheMode;
 use crate::context::Context;
@@ -113,7 +115,7 @@ impl Sessions {
         } else {
             builder.build(value)
         };
-        Some(self.cache.establish(session.ok()?))
+        Some(self.cache.establish(Side::Server, session.ok()?))
     }
 
     fn find(&self, key: &[u8], single_use: bool) -> Option<Vec<u8>> {
@@ -122,12 +124,17 @@ impl Sessions {
         let now = self.cache.now();
         // A TLS 1.3 client may offer the id of somebody's TLS 1.2 session, which it has seen in clear. That must not
         // burn the session.
-        let want = |payload: &[u8]| !is_tls12(payload);
+        let want = |session: &Session| !single_use || !is_tls12(session.payload());
+        let usage = if single_use {
+            Usage::Once
+        } else {
+            Usage::Again
+        };
         let may_ask = || self.tokens.spend(now);
-        let session = self
+        let found = self
             .cache
-            .resume(&self.context, &id, single_use, want, may_ask)?;
-        Some(session.payload().to_vec())
+            .resume(&self.context, &id, usage, want, may_ask)?;
+        Some(found.session.payload().to_vec())
     }
 }
 
@@ -148,7 +155,7 @@ impl StoresServerSessions for Sessions {
     }
 
     fn can_cache(&self) -> bool {
-        self.cache.serves_handshakes()
+        self.cache.serves(Side::Server)
     }
 }
 
@@ -215,13 +222,6 @@ impl Tokens {
         bucket.tokens = left.unwrap_or(bucket.tokens);
         left.is_some()
     }
-}
-
-/// Overwrites what a `Vec` holds before it is freed.
-fn wipe(bytes: &mut Vec<u8>) {
-    bytes.fill(0);
-    // The compiler must believe that somebody looks at the zeros.
-    std::hint::black_box(bytes.as_mut_slice());
 }
 
 #[cfg(test)]

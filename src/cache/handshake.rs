@@ -1,4 +1,8 @@
-//! What adapters do for a handshake: the mode decides, and the callbacks for external stores are called.
+//! What is done for a handshake: the mode decides, and the callbacks for external stores are called.
+#![cfg_attr(
+    any(refrain_loom, refrain_shuttle),
+    allow(dead_code, reason = "the models build no adapters")
+)]
 
 use crate::callbacks::Lookup;
 use crate::config::CacheMode;
@@ -8,20 +12,53 @@ use crate::engine::{Added, NotCached};
 use crate::id::SessionId;
 use crate::removal::RemovalCause;
 use crate::session::Session;
+use crate::stats::Event;
 
 use super::SessionCache;
 
+/// Whose handshake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
+/// How often a session that is looked for may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// Again and again, as TLS 1.2 does: it stays in the cache.
+    Again,
+    /// Once: it is taken as it is found.
+    #[cfg_attr(
+        not(any(feature = "rustls", feature = "openssl")),
+        allow(dead_code, reason = "for TLS stacks that can't take later")
+    )]
+    Once,
+    /// Once: it is found, and claimed when the client has proved that it knows the secret.
+    OnceProved,
+}
+
+/// What a handshake found.
+pub(crate) struct Found {
+    pub(crate) session: Session,
+    /// It is for single use, and nobody else can get it any more.
+    pub(crate) claimed: bool,
+}
+
 impl SessionCache {
-    /// Whether server handshakes may use the cache.
-    pub(crate) fn serves_handshakes(&self) -> bool {
-        self.mode().contains(CacheMode::SERVER)
+    /// Whether handshakes of this side may use the cache.
+    pub(crate) fn serves(&self, side: Side) -> bool {
+        self.mode().contains(match side {
+            Side::Server => CacheMode::SERVER,
+            Side::Client => CacheMode::CLIENT,
+        })
     }
 
-    /// Stores a server handshake's session and tells the new callback. Returns whether it is stored anywhere, so that
-    /// the client may be told its id.
-    pub(crate) fn establish(&self, session: Session) -> bool {
+    /// Stores a handshake's session and tells the new callback. Returns whether it is stored anywhere, so that the client
+    /// may be told its id.
+    pub(crate) fn establish(&self, side: Side, session: Session) -> bool {
         let core = &self.core;
-        if !self.serves_handshakes() {
+        if !self.serves(side) {
             return false;
         }
         // A session that is too late or too large to be worth keeping here is not offered elsewhere either.
@@ -55,30 +92,29 @@ impl SessionCache {
         }
     }
 
-    /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. For single
-    /// use it is taken, and nobody else gets it; unless `want` refuses it by its payload, which leaves it where it is.
+    /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. What `want`
+    /// refuses is left where it is.
     pub(crate) fn resume(
         &self,
         context: &Context,
         id: &SessionId,
-        single_use: bool,
-        want: impl Fn(&[u8]) -> bool,
+        usage: Usage,
+        want: impl Fn(&Session) -> bool,
         may_ask: impl FnOnce() -> bool,
-    ) -> Option<Session> {
-        if !self.serves_handshakes() {
+    ) -> Option<Found> {
+        if !self.serves(Side::Server) {
             return None;
         }
         if !self.mode().contains(CacheMode::NO_INTERNAL_LOOKUP) {
-            let found = if single_use {
-                self.end(context, id, RemovalCause::Taken, &want)
-            } else {
-                self.get(context, id)
+            let (found, claimed) = match usage {
+                Usage::Once => (self.end(context, id, RemovalCause::Taken, &want), true),
+                Usage::Again | Usage::OnceProved => (self.get(context, id), false),
             };
-            if found.is_some() {
-                return found;
+            if let Some(session) = found {
+                return (claimed || want(&session)).then_some(Found { session, claimed });
             }
         }
-        self.ask(context, id, single_use, want, may_ask)
+        self.ask(context, id, usage, want, may_ask)
     }
 
     /// Asks the get callback for a session, and checks what it answers before it is used or stored.
@@ -86,52 +122,73 @@ impl SessionCache {
         &self,
         context: &Context,
         id: &SessionId,
-        single_use: bool,
-        want: impl Fn(&[u8]) -> bool,
+        usage: Usage,
+        want: impl Fn(&Session) -> bool,
         may_ask: impl FnOnce() -> bool,
-    ) -> Option<Session> {
+    ) -> Option<Found> {
         let core = &self.core;
-        if !core.callbacks.get.is_set() || !may_ask() {
+        if !core.callbacks.get.is_set() {
+            return None;
+        }
+        if !may_ask() {
+            core.engine.cells.external_denied.add(1);
             return None;
         }
         let lookup = Lookup {
             context,
             id,
-            single_use,
+            single_use: usage != Usage::Again,
         };
         let session = core.callbacks.ask_get(&lookup, &core.engine.cells)?;
-        if !self.is_acceptable(&session, context, id) {
+        let life = self.accept_external(&session, context, id)?;
+        if !want(&session) {
             return None;
         }
-        if single_use {
-            // The callback may have handed out a session that it found in this very cache: then it must be taken.
-            // SAFETY: the handle is a reference.
-            let life = unsafe { session.raw().header() }.state.load().life();
-            if !want(session.payload()) || (life == Life::Live && !self.take_exact(&session)) {
-                return None;
+        // The callback may have handed out a session that it found in this very cache: then that must be taken too.
+        let mut claimed = usage != Usage::Again && life == Life::New;
+        match usage {
+            Usage::Once if !claimed => {
+                claimed = self.take_exact(&session);
+                if !claimed {
+                    return None;
+                }
             }
-        } else if !self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
-            // Whether it is kept here too does not matter to this handshake.
-            let _ = self.add(session.clone());
+            Usage::Again if !self.mode().contains(CacheMode::NO_INTERNAL_STORE) => {
+                // Whether it is kept here too does not matter to this handshake.
+                let _ = self.add(session.clone());
+            }
+            _ => {}
         }
-        core.engine.cells.external_hits.add(1);
-        Some(session)
+        core.engine.cells.count(Event::Hit);
+        Some(Found { session, claimed })
     }
 
-    /// Whether what came from outside is what was asked for, and still good.
-    fn is_acceptable(&self, session: &Session, context: &Context, id: &SessionId) -> bool {
+    /// Whether what came from outside is what was asked for, and still good; its life, if so.
+    fn accept_external(
+        &self,
+        session: &Session,
+        context: &Context,
+        id: &SessionId,
+    ) -> Option<Life> {
+        let cells = &self.core.engine.cells;
         let now = self.core.engine.clock.refresh();
         // SAFETY: the handle is a reference.
         let (header, number) = unsafe { (session.raw().header(), session.raw().context()) };
+        let life = header.state.load().life();
         let timeout = session.timeout().unwrap_or_else(|| self.timeout());
-        let alive = match header.state.load().life() {
+        let in_time = match life {
             Life::New => !timeout.is_zero(),
             Life::Live => now < session.deadline(),
-            _ => false,
+            _ => return None,
         };
-        alive
-            && now < session.not_after()
-            && session.id() == id.as_bytes()
-            && number == context.number()
+        cells.external_hits.add(1);
+        if number != context.number() {
+            return None;
+        }
+        if !in_time || now >= session.not_after() {
+            cells.count(Event::Timeout);
+            return None;
+        }
+        (session.id() == id.as_bytes()).then_some(life)
     }
 }

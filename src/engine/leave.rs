@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::id::SessionId;
 use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
-use crate::stats::Lookup;
+use crate::stats::Event;
 use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
@@ -44,14 +44,14 @@ impl Engine {
     /// Lock-free: it looks again only when the session it found was replaced meanwhile. LINEARIZATION: the
     /// compare-and-swap that ends the life; or, if the session had just been replaced in its slot, right before that.
     ///
-    /// `want` may refuse it by its payload, which is then a miss.
+    /// `want` may refuse what it sees, which is then a miss. It is called under the pin.
     pub(crate) fn take(
         &self,
         id: &SessionId,
         context: u32,
         now: Time,
         cause: RemovalCause,
-        want: impl Fn(&[u8]) -> bool,
+        want: impl Fn(Raw) -> bool,
     ) -> Option<Raw> {
         let (shard, path) = self.route(id, context);
         self.shards[shard].table.prefetch(&path);
@@ -60,23 +60,23 @@ impl Engine {
             let found = self.shards[shard].table.find(&guard, &path, id, context);
             let fate = match found {
                 None => Fate::Gone,
-                // SAFETY: found in a slot under the guard.
-                Some((_, _, raw)) if !want(unsafe { raw.payload() }) => Fate::Gone,
+                // It was found in a slot under the guard, which outlives the call.
+                Some((_, _, raw)) if !want(raw) => Fate::Gone,
                 Some((place, word, raw)) => {
                     self.end_found(&guard, shard, &path, (place, word, raw), now, cause)
                 }
             };
             match fate {
                 Fate::Ended(raw) => {
-                    self.count(cause, Lookup::Hit);
+                    self.count(cause, Event::Hit);
                     return Some(raw);
                 }
                 Fate::Gone => {
-                    self.count(cause, Lookup::Miss);
+                    self.count(cause, Event::Miss);
                     return None;
                 }
                 Fate::Expired => {
-                    self.count(cause, Lookup::Timeout);
+                    self.count(cause, Event::Timeout);
                     return None;
                 }
                 Fate::Replaced => {}
@@ -85,9 +85,9 @@ impl Engine {
     }
 
     /// Only a `take` is a lookup; a removal is none.
-    fn count(&self, cause: RemovalCause, what: Lookup) {
+    fn count(&self, cause: RemovalCause, what: Event) {
         if cause == RemovalCause::Taken {
-            self.cells.lookup(what);
+            self.cells.count(what);
         }
     }
 

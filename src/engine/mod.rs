@@ -27,7 +27,7 @@ use crate::context::Contexts;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::{Domain, Guard};
-use crate::stats::{Cells, Lookup};
+use crate::stats::{Cells, Event};
 use crate::sync::CachePadded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -206,7 +206,7 @@ impl Engine {
         let (raw, state) = self.find_live(&guard, table, &path, id, context, now)?;
         // SAFETY: found in a slot under the guard, which lives until `f` has returned.
         unsafe { raw.header() }.state.visit(state);
-        self.cells.lookup(Lookup::Hit);
+        self.cells.count(Event::Hit);
         Some(f(raw, state))
     }
 
@@ -221,7 +221,7 @@ impl Engine {
         now: Time,
     ) -> Option<(Raw, State)> {
         let Some((_, _, raw)) = table.find(guard, path, id, context) else {
-            self.cells.lookup(Lookup::Miss);
+            self.cells.count(Event::Miss);
             return None;
         };
         // SAFETY: found in a slot under the guard.
@@ -231,13 +231,13 @@ impl Engine {
             // was replaced since, and this lookup came before that.
             Life::Live | Life::Replaced if !state.is_expired(now) => Some((raw, state)),
             Life::Live | Life::Replaced => {
-                self.cells.lookup(Lookup::Timeout);
+                self.cells.count(Event::Timeout);
                 None
             }
             // LINEARIZATION: of a miss here, the end of the session's life, or the load of the slot if that was later:
             // another session of this id could only have come after it, and into this very slot.
             Life::Dead | Life::New => {
-                self.cells.lookup(Lookup::Miss);
+                self.cells.count(Event::Miss);
                 None
             }
         }

@@ -195,10 +195,8 @@ impl World {
                     object.deadline = object.deadline.max(deadline);
                 }
             }
-            Err(expired) => {
-                self.expected.misses += 1;
-                self.expected.timeouts += u64::from(expired);
-            }
+            Err(true) => self.expected.timeouts += 1,
+            Err(false) => self.expected.misses += 1,
         }
         found.ok()
     }

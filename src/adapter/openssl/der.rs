@@ -1,0 +1,211 @@
+//! What can be read of a session, and of a ClientHello, without libssl.
+
+use openssl::ssl::SslRef;
+use openssl_sys as sys;
+
+use super::ffi;
+use foreign_types::ForeignTypeRef;
+
+/// What the cache has to know of the bytes that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// The protocol version, such as 0x0303 for TLS 1.2.
+    pub(super) version: i64,
+    /// When it was made, in seconds since 1970, if it says so.
+    pub(super) time: Option<i64>,
+    /// How long it lives from then on, in seconds.
+    pub(super) timeout: Option<i64>,
+}
+
+impl Summary {
+    /// Reads the beginning of an `SSLSession`, as `i2d_SSL_SESSION` writes it: version, cipher, id and key, then tagged
+    /// fields in ascending order. `None` if it is not one.
+    pub(super) fn read(der: &[u8]) -> Option<Self> {
+        let (0x30, mut rest, _) = element(der)? else {
+            return None;
+        };
+        let mut summary = Self::default();
+        for (place, kind) in [0x02, 0x02, 0x04, 0x04, 0x04].into_iter().enumerate() {
+            let (tag, value, after) = element(rest)?;
+            if tag != kind {
+                return None;
+            }
+            if place == 1 {
+                summary.version = integer(value)?;
+            }
+            rest = after;
+        }
+        while let Some((tag, value, after)) = element(rest) {
+            let number = || match element(value) {
+                Some((0x02, number, _)) => integer(number),
+                _ => None,
+            };
+            match tag {
+                0xa1 => summary.time = Some(number()?),
+                0xa2 => summary.timeout = Some(number()?),
+                0xa3.. => break,
+                _ => {}
+            }
+            rest = after;
+        }
+        Some(summary)
+    }
+
+    /// Whether libssl would call it expired at `now`, in seconds since 1970.
+    pub(super) fn is_expired(&self, now: i64) -> bool {
+        match (self.time, self.timeout) {
+            // libssl takes what is absent for "now" and "three seconds".
+            (None, _) => false,
+            (Some(time), timeout) => now > time.saturating_add(timeout.unwrap_or(3)),
+        }
+    }
+}
+
+/// The first element: its tag, its value, and what comes after it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let [tag, len, rest @ ..] = der else {
+        return None;
+    };
+    let (len, rest) = match *len {
+        len @ 0..=0x7f => (usize::from(len), rest),
+        long @ 0x81..=0x83 => {
+            let (len, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
+            let len = len
+                .iter()
+                .fold(0, |len, byte| len << 8 | usize::from(*byte));
+            (len, rest)
+        }
+        _ => return None,
+    };
+    let (value, rest) = rest.split_at_checked(len)?;
+    Some((*tag, value, rest))
+}
+
+/// A two's complement number of up to eight bytes; none at all is zero.
+fn integer(bytes: &[u8]) -> Option<i64> {
+    if bytes.len() > 8 {
+        return None;
+    }
+    let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+    let start = if negative { -1 } else { 0 };
+    Some(
+        bytes
+            .iter()
+            .fold(start, |number, byte| number << 8 | i64::from(*byte)),
+    )
+}
+
+/// The server name that the ClientHello asks for, which is being processed right now: libssl itself has not read it when
+/// it looks for a session. An error if it can't be read, in which case no session should be found.
+pub(super) fn requested_name(ssl: &mut SslRef) -> Result<Option<String>, Unreadable> {
+    let mut data = std::ptr::null();
+    let mut len = 0;
+    // SAFETY: libssl lends the extension's bytes until it has processed the hello, which waits for this callback. They
+    // are copied before that.
+    let extension = unsafe {
+        match ffi::SSL_client_hello_get0_ext(ssl.as_ptr(), ffi::SERVER_NAME, &mut data, &mut len) {
+            1 if !data.is_null() => std::slice::from_raw_parts(data, len),
+            _ => return Ok(None),
+        }
+    };
+    host_name(extension).map(Some).ok_or(Unreadable)
+}
+
+/// The extension is not a list of one host name.
+pub(super) struct Unreadable;
+
+/// The one name in a server name extension.
+fn host_name(extension: &[u8]) -> Option<String> {
+    let (list, []) = vector(extension)? else {
+        return None;
+    };
+    let [0, name @ ..] = list else {
+        return None;
+    };
+    let (name, []) = vector(name)? else {
+        return None;
+    };
+    if name.is_empty() || name.contains(&0) {
+        return None;
+    }
+    std::str::from_utf8(name).ok().map(str::to_owned)
+}
+
+/// The bytes behind a length of two bytes, and what comes after them.
+fn vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+}
+
+/// The version that the handshake has settled on.
+pub(super) fn version(ssl: &SslRef) -> i64 {
+    // SAFETY: a live `SSL`.
+    i64::from(unsafe { sys::SSL_version(ssl.as_ptr()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session of TLS 1.2 with fields 1, 2 and 4.
+    const SESSION: &[u8] = &[
+        0x30, 0x20, 2, 1, 1, 2, 2, 3, 3, 4, 2, 0xc0, 0x2f, 4, 1, 7, 4, 1, 9, 0xa1, 3, 2, 1, 100,
+        0xa2, 4, 2, 2, 0x0e, 0x10, 0xa4, 2, 4, 0,
+    ];
+
+    #[test]
+    fn a_session_is_summed_up() {
+        let summary = Summary::read(SESSION).unwrap();
+        let expected = Summary {
+            version: 0x0303,
+            time: Some(100),
+            timeout: Some(3600),
+        };
+        assert_eq!(summary, expected);
+        assert!(!summary.is_expired(3700));
+        assert!(summary.is_expired(3701));
+    }
+
+    #[test]
+    fn what_is_cut_off_anywhere_is_no_session() {
+        for len in 0..SESSION.len() {
+            assert_eq!(Summary::read(&SESSION[..len]), None, "{len} bytes");
+        }
+        for (place, byte) in [(0, 0x31), (1, 0x80), (1, 0x84), (2, 4), (9, 2)] {
+            let mut broken = SESSION.to_vec();
+            broken[place] = byte;
+            assert_eq!(Summary::read(&broken), None, "byte {place}");
+        }
+    }
+
+    #[test]
+    fn long_lengths_and_negative_numbers() {
+        let mut long = vec![4, 0x82, 1, 0];
+        long.extend([5; 256]);
+        let (tag, value, rest) = element(&long).unwrap();
+        assert_eq!((tag, value.len(), rest.len()), (4, 256, 0));
+        assert_eq!(integer(&[0xff]), Some(-1));
+        assert_eq!(integer(&[0, 0xff]), Some(255));
+        assert_eq!(integer(&[]), Some(0));
+        assert_eq!(integer(&[0; 9]), None);
+    }
+
+    #[test]
+    fn only_a_list_of_one_host_name_is_a_name() {
+        let name = |bytes: &[u8]| host_name(bytes);
+        assert_eq!(name(&[0, 4, 0, 0, 1, b'a']).as_deref(), Some("a"));
+        for bad in [
+            &[][..],
+            &[0, 0],
+            &[0, 3, 0, 0, 0],
+            &[0, 4, 1, 0, 1, b'a'],
+            &[0, 4, 0, 0, 2, b'a'],
+            &[0, 4, 0, 0, 1, 0],
+            &[0, 4, 0, 0, 1, 0xff],
+            &[0, 4, 0, 0, 1, b'a', 0],
+            &[0, 8, 0, 0, 1, b'a', 0, 0, 1, b'b'],
+        ] {
+            assert_eq!(name(bad), None, "{bad:?}");
+        }
+    }
+}
