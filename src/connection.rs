@@ -32,8 +32,8 @@ pub const EXTERNAL_LOOKUPS: u32 = 4;
 /// | `SSL_free` without a shutdown | dropping it |
 ///
 /// A connection that is dropped without [`close`](Self::close) after its handshake was finished was cut off, maybe by
-/// somebody in between: its session is removed, and the remove callback called, once. Before the handshake was finished
-/// nobody has proved anything yet, and the session stays.
+/// somebody in between: its session is removed, and the remove callback called, once. Where the handshake was not finished
+/// either, nobody has proved anything, and the session stays.
 ///
 /// # Examples
 ///
@@ -205,17 +205,15 @@ impl Connection {
         }
         let name = self.server_name.as_deref();
         let want = |session: &Session| {
-            if !want(session) {
-                return false;
-            }
             let same = match (session.server_name(), name) {
                 (Some(bound), Some(name)) => bound.eq_ignore_ascii_case(name),
                 (bound, name) => bound == name,
             };
-            if !same {
+            let wanted = want(session);
+            if wanted && !same {
                 self.cache.count_wrong_name();
             }
-            same
+            wanted && same
         };
         let left = &mut self.external_left;
         let may_ask = || {
@@ -353,11 +351,14 @@ impl Connection {
         self.resumable = false;
     }
 
-    /// Another handshake begins on the connection. Its look-ups are bounded anew; the generation stays.
+    /// Another handshake begins on the connection. Its look-ups are bounded anew; the generation stays, and so does the
+    /// session until there is another.
     #[doc(alias = "SSL_renegotiate")]
     pub fn renegotiate(&mut self) {
         self.finished = false;
         self.external_left = self.external_limit;
+        self.offer = Offer::None;
+        self.inherited = Time::MAX;
         self.count(Event::AcceptAgain, Event::ConnectAgain);
     }
 
@@ -388,8 +389,9 @@ impl Connection {
         self.closed = true;
     }
 
-    /// A fatal alert was sent or received: the session is removed, and the remove callback called once. A session for
-    /// single use that was not claimed stays: nobody has proved anything about it.
+    /// A fatal alert was sent or received: the session is removed, and the remove callback called once, as TLS 1.2 demands
+    /// (RFC 5246, 7.2.2), even in the middle of a handshake. A session for single use that was not claimed stays: nobody
+    /// has proved anything about it.
     #[doc(alias = "SSL_CTX_remove_session")]
     pub fn fail(&mut self) {
         self.closed = true;
@@ -401,8 +403,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection as dropping it would, and makes it ready for the next one, of the same side and context. A
-    /// client that has closed in order keeps its session, and offers it again.
+    /// Ends the connection as dropping it would, and makes it ready for the next one, of the same side, context and bound
+    /// on look-ups. A client that has closed in order keeps its session, and offers it again.
     #[doc(alias = "SSL_clear")]
     pub fn clear(&mut self) {
         let kept = (self.side == Side::Client && self.closed)
@@ -414,8 +416,10 @@ impl Connection {
             Side::Server => self.cache.accept(&self.context),
             Side::Client => self.cache.connect(&self.context),
         };
+        let limit = self.external_limit;
         // The one before has nothing left to remove.
         *self = fresh;
+        self.set_external_lookups(limit);
         if let Some(session) = kept {
             self.offer(session);
         }
@@ -423,10 +427,9 @@ impl Connection {
 
     /// Removes the session of a connection that ends uncleanly.
     fn drop_bad_session(&mut self) {
-        if let Some(session) = self.session.take() {
-            if self.finished && !self.closed && self.known {
-                self.cache.remove_exact(&session);
-            }
+        let bad = self.finished && !self.closed && self.known;
+        if let Some(session) = self.session.take().filter(|_| bad) {
+            self.cache.remove_exact(&session);
         }
     }
 }
@@ -444,7 +447,6 @@ impl fmt::Debug for Connection {
             .field("side", &self.side)
             .field("context", &self.context)
             .field("session", &self.session)
-            .field("offer", &self.offer)
             .finish_non_exhaustive()
     }
 }

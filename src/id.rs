@@ -80,6 +80,12 @@ impl SessionId {
     }
 }
 
+impl AsRef<[u8]> for SessionId {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl From<[u8; MAX_LEN]> for SessionId {
     fn from(bytes: [u8; MAX_LEN]) -> Self {
         Self(Short {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::{Permit, UNIT};
+use crate::callbacks::{Callbacks, OnNew, OnRemove, RemoveSink};
 use crate::clock::{ManualClock, Source, Time};
 use crate::context::Context;
 use crate::engine::departures::{Departures, Sink};
@@ -86,6 +87,20 @@ impl Sink for &Log {
     }
 }
 
+/// The remove callback, and the log.
+struct Callback<'a>(RemoveSink<'a>, &'a Log);
+
+impl Sink for Callback<'_> {
+    fn is_listening(&self) -> bool {
+        self.0.is_listening()
+    }
+
+    fn removed(&self, session: &Session, cause: RemovalCause) {
+        self.0.removed(session, cause);
+        (&self.1).removed(session, cause);
+    }
+}
+
 /// One engine, its departures and the log of its remove callback.
 #[derive(Debug)]
 pub struct Rig {
@@ -94,7 +109,13 @@ pub struct Rig {
     pub context: Context,
     pub clock: ManualClock,
     pub log: Log,
+    callbacks: Callbacks,
+    /// Who heard what: a callback's mark, and the first id byte.
+    heard: Heard,
 }
+
+/// Kept by std's mutex, which the checkers don't see.
+type Heard = Arc<std::sync::Mutex<Vec<(u8, u8)>>>;
 
 /// An id of one byte.
 pub fn id(n: u8) -> SessionId {
@@ -128,7 +149,51 @@ impl Rig {
             context,
             clock,
             log: Log::default(),
+            callbacks: Callbacks::new(),
+            heard: Heard::default(),
         })
+    }
+
+    /// Replaces the remove callback by one that leaves `mark`.
+    pub fn set_on_remove(&self, mark: u8) {
+        let heard = Arc::clone(&self.heard);
+        let f: OnRemove =
+            Arc::new(move |session, _| heard.lock().unwrap().push((mark, session.id()[0])));
+        self.callbacks.remove.replace(Some(f));
+    }
+
+    /// Replaces the new callback by one that leaves `mark`.
+    pub fn set_on_new(&self, mark: u8) {
+        let heard = Arc::clone(&self.heard);
+        let f: OnNew = Arc::new(move |session| {
+            heard.lock().unwrap().push((mark, session.id()[0]));
+            true
+        });
+        self.callbacks.new.replace(Some(f));
+    }
+
+    /// Tells the new callback of a session.
+    pub fn ask_new(&self, session: &Session) -> Option<bool> {
+        self.callbacks.ask_new(session, &self.engine.cells)
+    }
+
+    /// As [`see_out`](Self::see_out), with the remove callback.
+    pub fn see_out_to_callback(&self) {
+        let sink = Callback(
+            RemoveSink {
+                callbacks: &self.callbacks,
+                cells: &self.engine.cells,
+            },
+            &self.log,
+        );
+        self.engine.collect_all(&self.departures, &sink);
+        self.departures.deliver(&sink);
+        self.reclaim();
+    }
+
+    /// What the callbacks have heard, in order.
+    pub fn heard(&self) -> Vec<(u8, u8)> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// A session of one id byte and one payload byte, two units large; never added.

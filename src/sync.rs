@@ -154,6 +154,14 @@ impl<T> SharedCell<T> {
     }
 }
 
+impl<T: Clone> SharedCell<T> {
+    /// Puts a value in and returns the one before, which others may still be using.
+    pub(crate) fn replace(&self, value: Option<T>) -> Option<T> {
+        self.swap(value.map(std::sync::Arc::new))
+            .map(|old| T::clone(&old))
+    }
+}
+
 /// A statistic, or the source of unique numbers: never a part of a protocol, so always std's atomic, which keeps it
 /// out of the models' state space.
 #[derive(Debug, Default)]

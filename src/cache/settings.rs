@@ -1,6 +1,5 @@
 //! What can be changed, and read back, while handshakes run.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::{Permit, UNIT};
@@ -8,7 +7,6 @@ use crate::callbacks::{OnGet, OnNew, OnRemove};
 use crate::clock::Time;
 use crate::config::{CacheMode, byte_units};
 use crate::error::Error;
-use crate::sync::SharedCell;
 use crate::sync::atomic::Ordering;
 
 use super::SessionCache;
@@ -16,10 +14,6 @@ use super::SessionCache;
 /// A duration in whole milliseconds, rounded up, saturated to what deadlines can hold.
 pub(super) fn millis(duration: Duration) -> u64 {
     (Time::ZERO + duration).as_millis()
-}
-
-fn replace<T: Clone>(cell: &SharedCell<T>, new: Option<T>) -> Option<T> {
-    cell.swap(new.map(Arc::new)).map(|old| T::clone(&old))
 }
 
 impl SessionCache {
@@ -111,7 +105,7 @@ impl SessionCache {
     /// panic is contained and counted, and the session stays.
     #[doc(alias = "SSL_CTX_sess_set_new_cb")]
     pub fn set_on_new(&self, callback: Option<OnNew>) -> Option<OnNew> {
-        replace(&self.core.callbacks.new, callback)
+        self.core.callbacks.new.replace(callback)
     }
 
     /// The new callback.
@@ -127,7 +121,7 @@ impl SessionCache {
     /// miss; it is then put into the cache, unless the mode forbids it or it is for single use.
     #[doc(alias = "SSL_CTX_sess_set_get_cb")]
     pub fn set_on_get(&self, callback: Option<OnGet>) -> Option<OnGet> {
-        replace(&self.core.callbacks.get, callback)
+        self.core.callbacks.get.replace(callback)
     }
 
     /// The get callback.
@@ -148,7 +142,7 @@ impl SessionCache {
     /// something that owns the handle.
     #[doc(alias = "SSL_CTX_sess_set_remove_cb")]
     pub fn set_on_remove(&self, callback: Option<OnRemove>) -> Option<OnRemove> {
-        replace(&self.core.callbacks.remove, callback)
+        self.core.callbacks.remove.replace(callback)
     }
 
     /// The remove callback.
