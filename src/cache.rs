@@ -68,6 +68,7 @@ use life::{Core, Owner};
 /// assert!(cache.take(&context, &id).is_none());
 /// # Ok::<(), refrain::Error>(())
 /// ```
+#[doc(alias = "SSL_CTX_free")]
 #[derive(Clone)]
 pub struct SessionCache {
     core: Arc<Core>,
@@ -89,6 +90,7 @@ impl SessionCache {
     /// [`Error::TooManyContexts`] if as many contexts as [`Builder::max_contexts`] allows are in use, and
     /// [`Error::ContextNumbersExhausted`] after four billion contexts and invalidations in one process.
     #[doc(alias = "SSL_CTX_set_session_id_context")]
+    #[doc(alias = "SSL_set_session_id_context")]
     pub fn context(&self, id: ContextId) -> Result<Context, Error> {
         let (context, gave_up) = self.core.engine.contexts.intern(id)?;
         if gave_up {
@@ -108,6 +110,7 @@ impl SessionCache {
     ///
     /// Lock-free. Brings the cache's clock up to date.
     #[doc(alias = "SSL_CTX_add_session")]
+    #[doc(alias = "SSL_add_session")]
     pub fn add(&self, session: Session) -> Added {
         let now = self.core.engine.clock.refresh();
         self.core.engine.add(session, self.core.timeout(), now)
@@ -210,6 +213,7 @@ impl SessionCache {
     /// False for a session of another cache; and for one that was never added while the backlog is full, which is then
     /// left as it is.
     #[doc(alias = "SSL_CTX_remove_session")]
+    #[doc(alias = "SSL_remove_session")]
     pub fn remove_exact(&self, session: &Session) -> bool {
         self.core
             .engine

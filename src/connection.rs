@@ -102,16 +102,15 @@ enum Offer {
 }
 
 impl SessionCache {
-    /// A server's connection, in the generation of the context that is current now.
+    /// A server's connection, in the context's current generation.
     #[doc(alias = "SSL_accept")]
     pub fn accept(&self, context: &Context) -> Connection {
         self.count(Event::Accept);
         Connection::new(self, context, context.generation(), Side::Server, true)
     }
 
-    /// A client's connection. It stores what it negotiates if the mode has [`CLIENT`](crate::CacheMode::CLIENT); there is
-    /// no lookup, as in OpenSSL: the application finds a session by a key of its own, and [`offer`](Connection::offer)s
-    /// it.
+    /// A client's connection. It stores what it negotiates if the mode has [`CLIENT`](crate::CacheMode::CLIENT). It looks
+    /// nothing up, as in OpenSSL: the application finds a session by a key of its own, and [`offer`](Connection::offer)s it.
     #[doc(alias = "SSL_connect")]
     pub fn connect(&self, context: &Context) -> Connection {
         self.count(Event::Connect);

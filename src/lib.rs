@@ -40,17 +40,20 @@
 //! # Ok::<(), refrain::Error>(())
 //! ```
 //!
-//! With rustls it is one line, see [`adapter::rustls`](crate::adapter) (feature `rustls`).
+//! With rustls and with the crate openssl it is one line, see [`adapter`] (features `rustls` and `openssl`). Authors of other
+//! TLS stacks: [`Connection`].
 //!
 //! # How it works
 //!
-//! The chapters [design](manual::design), [orderings](manual::orderings) and [security](manual::security).
+//! The chapters [design](manual::design), [orderings](manual::orderings), [security](manual::security) and, for who comes
+//! from there, [from OpenSSL](manual::from_openssl).
 //!
 //! # Features
 //!
 //! | feature | what it adds | needs |
 //! |---|---|---|
 //! | none | everything but the adapters | Rust 1.85 |
+//! | `openssl` | `adapter::openssl` for the crate openssl 0.10 | libssl 1.1.1 to 4.x with its headers |
 //! | `rustls` | `adapter::rustls` for rustls 0.23, without rustls's default features | Rust 1.85 |
 
 pub mod adapter;

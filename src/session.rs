@@ -101,7 +101,9 @@ impl Session {
         unsafe { self.0.payload() }
     }
 
-    /// When it expires; [`Time::ZERO`] as long as it has not been added.
+    /// When it expires, by the cache's [clock](crate::SessionCache::now); [`Time::ZERO`] as long as it has not been added.
+    #[doc(alias = "SSL_SESSION_get_time")]
+    #[doc(alias = "SSL_SESSION_set_time")]
     pub fn deadline(&self) -> Time {
         // SAFETY: as in `id`.
         unsafe { self.0.header() }.state.load().deadline()

@@ -2,6 +2,8 @@
 
 #[doc = include_str!("design.md")]
 pub mod design {}
+#[doc = include_str!("from-openssl.md")]
+pub mod from_openssl {}
 #[doc = include_str!("orderings.md")]
 pub mod orderings {}
 #[doc = include_str!("security.md")]
