@@ -191,7 +191,8 @@ impl Sessions {
             options |= ffi::NO_TICKET;
         }
         builder.set_options(SslOptions::from_bits_retain(options as _));
-        let timeout = hooks::seconds(self.cache.timeout());
+        // libssl takes zero for its own default.
+        let timeout = hooks::seconds(self.cache.timeout()).max(1);
         // SAFETY: a live context, which nobody else has yet.
         unsafe { ffi::SSL_CTX_set_timeout(builder.as_ptr(), timeout) };
         if let Some(ids) = self.ids {

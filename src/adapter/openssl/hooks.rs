@@ -117,6 +117,9 @@ impl Installed {
         if state.random != random {
             state.random = random;
             state.connection.renegotiate();
+            // Once per handshake: a ticket that goes out later, on the same connection, authenticates nobody anew.
+            let until = self.sessions.cache.now() + self.sessions.lifetime;
+            state.connection.set_not_after(until);
         }
         Some(state)
     }
@@ -219,13 +222,11 @@ impl Installed {
         // SAFETY: a live session.
         let timeout = unsafe { sys::SSL_SESSION_get_timeout(session.as_ptr()) };
 
-        let cache = &self.sessions.cache;
         let state = self.state(ssl)?;
         let connection = &mut state.connection;
         if !resumed {
             // What was found, if anything, libssl has refused.
             connection.decline();
-            connection.set_not_after(cache.now() + self.sessions.lifetime);
         }
         connection.set_server_name(name.as_deref());
         let mut builder = connection.session_builder(id);
