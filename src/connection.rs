@@ -204,10 +204,7 @@ impl Connection {
         }
         let name = self.server_name.as_deref();
         let want = |session: &Session| {
-            let same = match (session.server_name(), name) {
-                (Some(bound), Some(name)) => bound.eq_ignore_ascii_case(name),
-                (bound, name) => bound == name,
-            };
+            let same = session.is_for(name);
             let wanted = want(session);
             if wanted && !same {
                 self.cache.count_wrong_name();

@@ -234,8 +234,9 @@ impl Contexts {
     /// Whether `number` is some context's current generation. Wait-free: one load.
     #[inline]
     pub(crate) fn is_current(&self, number: u32) -> bool {
+        // Zero is nobody's number, and what an empty place holds.
         // ORDERING: Acquire; partner: the swap in `retire` and the store in `introduce`.
-        self.place(number).load(Ordering::Acquire) == number
+        number != 0 && self.place(number).load(Ordering::Acquire) == number
     }
 }
 
@@ -268,6 +269,7 @@ mod tests {
         assert_eq!(a.number(), again.number());
         assert!(!contexts.is_current(before));
         assert!(contexts.is_current(a.number()));
+        assert!(!contexts.is_current(0));
     }
 
     #[test]

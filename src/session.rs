@@ -141,6 +141,14 @@ impl Session {
         (!name.is_empty()).then(|| std::str::from_utf8(name).unwrap_or_default())
     }
 
+    /// Whether it may be resumed under this server name: its own, or none if it is bound to none. Regardless of case.
+    pub fn is_for(&self, server_name: Option<&str>) -> bool {
+        match (self.server_name(), server_name) {
+            (Some(bound), Some(name)) => bound.eq_ignore_ascii_case(name),
+            (bound, name) => bound == name,
+        }
+    }
+
     /// Whether it has not left a cache: a session that was taken, removed, expired, evicted or replaced is not
     /// resumable any more, even though its bytes are still here.
     #[doc(alias = "SSL_SESSION_is_resumable")]

@@ -140,7 +140,8 @@ impl Sessions {
     }
 
     /// Leaves stateless tickets on: clients that can use them don't use the cache. It then serves TLS 1.2 clients without
-    /// tickets only.
+    /// tickets only. Not together with early data: libssl's protection against its replay needs libssl's own cache, so
+    /// that no TLS 1.3 session of such a server would resume.
     pub fn stateless_tickets(mut self) -> Self {
         self.stateless_tickets = true;
         self
@@ -166,9 +167,9 @@ impl Sessions {
     /// Puts the cache behind a context.
     ///
     /// It sets the new, get and remove callbacks; the modes `SERVER`, `NO_INTERNAL` and `NO_AUTO_CLEAR`; the session id
-    /// context; the timeout, to the cache's; `SSL_OP_NO_ANTI_REPLAY`; unless [stateless
-    /// tickets](Self::stateless_tickets) are wanted, `SSL_OP_NO_TICKET`; and, with [tagged ids](Self::tagged_ids), the
-    /// callback that generates them. Don't change these afterwards. The context's `SSL`s must be made by the crate
+    /// context; the timeout, to the cache's; unless [stateless tickets](Self::stateless_tickets) are wanted,
+    /// `SSL_OP_NO_TICKET` and `SSL_OP_NO_ANTI_REPLAY`; and, with [tagged ids](Self::tagged_ids), the callback that
+    /// generates them. Don't change these afterwards. The context's `SSL`s must be made by the crate
     /// openssl.
     ///
     /// # Errors
@@ -186,11 +187,12 @@ impl Sessions {
             | SslSessionCacheMode::NO_INTERNAL
             | SslSessionCacheMode::NO_AUTO_CLEAR;
         builder.set_session_cache_mode(mode);
-        let mut options = ffi::NO_ANTI_REPLAY;
         if !self.stateless_tickets {
-            options |= ffi::NO_TICKET;
+            // The two belong together: without its anti-replay, libssl would accept a stateless ticket's early data again
+            // and again.
+            let options = ffi::NO_TICKET | ffi::NO_ANTI_REPLAY;
+            builder.set_options(SslOptions::from_bits_retain(options as _));
         }
-        builder.set_options(SslOptions::from_bits_retain(options as _));
         // libssl takes zero for its own default.
         let timeout = hooks::seconds(self.cache.timeout()).max(1);
         // SAFETY: a live context, which nobody else has yet.

@@ -61,9 +61,14 @@ impl SessionCache {
         if !self.serves(side) {
             return false;
         }
-        // A session that is too late or too large to be worth keeping here is not offered elsewhere either.
+        // A session that is too late or too large to be worth keeping here is not offered elsewhere either, nor one of a
+        // generation that is over.
         let now = core.engine.clock.refresh();
-        if core.engine.deadline(&session, core.timeout(), now).is_err() {
+        // SAFETY: the handle is a reference.
+        let generation = unsafe { session.raw().context() };
+        if core.engine.deadline(&session, core.timeout(), now).is_err()
+            || !core.engine.contexts.is_current(generation)
+        {
             return false;
         }
         // A handle for the new callback, if there is one to call.

@@ -1,5 +1,7 @@
 //! What can be read of a session, and of a ClientHello, without libssl.
 
+use std::ffi::c_uint;
+
 use openssl::ssl::SslRef;
 use openssl_sys as sys;
 
@@ -98,17 +100,30 @@ fn integer(bytes: &[u8]) -> Option<i64> {
 /// The server name that the ClientHello asks for, which is being processed right now: libssl itself has not read it when
 /// it looks for a session. An error if it can't be read, in which case no session should be found.
 pub(super) fn requested_name(ssl: &mut SslRef) -> Result<Option<String>, Unreadable> {
+    match extension(ssl, ffi::SERVER_NAME) {
+        Some(extension) => host_name(extension).map(Some).ok_or(Unreadable),
+        None => Ok(None),
+    }
+}
+
+/// Whether the ClientHello that is being processed announces early data.
+pub(super) fn has_early_data(ssl: &mut SslRef) -> bool {
+    extension(ssl, ffi::EARLY_DATA).is_some()
+}
+
+/// An extension of the ClientHello that is being processed.
+fn extension(ssl: &mut SslRef, kind: c_uint) -> Option<&[u8]> {
     let mut data = std::ptr::null();
     let mut len = 0;
-    // SAFETY: libssl lends the extension's bytes until it has processed the hello, which waits for this callback. They
-    // are copied before that.
-    let extension = unsafe {
-        match ffi::SSL_client_hello_get0_ext(ssl.as_ptr(), ffi::SERVER_NAME, &mut data, &mut len) {
-            1 if !data.is_null() => std::slice::from_raw_parts(data, len),
-            _ => return Ok(None),
+    // SAFETY: libssl lends the bytes until it has processed the hello, which waits for its callback to return; the borrow
+    // of the `SSL` keeps them no longer.
+    unsafe {
+        match ffi::SSL_client_hello_get0_ext(ssl.as_ptr(), kind, &mut data, &mut len) {
+            1 if len == 0 => Some(&[]),
+            1 if !data.is_null() => Some(std::slice::from_raw_parts(data, len)),
+            _ => None,
         }
-    };
-    host_name(extension).map(Some).ok_or(Unreadable)
+    }
 }
 
 /// The extension is not a list of one host name.

@@ -13,6 +13,8 @@ pub(super) const NO_ANTI_REPLAY: u64 = 1 << 24;
 pub(super) const NO_TICKET: u64 = 1 << 14;
 /// `TLSEXT_TYPE_server_name`.
 pub(super) const SERVER_NAME: c_uint = 0;
+/// `TLSEXT_TYPE_early_data`.
+pub(super) const EARLY_DATA: c_uint = 42;
 
 const CRYPTO_EX_INDEX_SSL: c_int = 0;
 const CRYPTO_EX_INDEX_SSL_SESSION: c_int = 2;

@@ -62,8 +62,23 @@ struct State {
     connection: Connection,
     /// The client's, which tells one handshake from the next.
     random: [u8; 32],
+    /// Whether this handshake has got as far as a session of its own.
+    established: bool,
+    /// Whether this handshake has asked for what it had taken already.
+    retried: bool,
     /// For the sessions of this connection.
     link: Option<Arc<Link>>,
+}
+
+impl State {
+    /// The session that this handshake has taken already. libssl looks for it once more in the ClientHello that answers a
+    /// HelloRetryRequest. Asked once, and only for a hello without early data: such data must find nothing that was ever
+    /// used.
+    fn taken(&self, id: &[u8], name: Option<&str>) -> Option<Session> {
+        let taken = self.connection.session_owned()?;
+        let again = self.connection.reused() && !self.established && !self.retried;
+        (again && taken.id() == id && taken.is_for(name)).then_some(taken)
+    }
 }
 
 impl Drop for State {
@@ -111,17 +126,24 @@ impl Installed {
             let state = self.begin(ssl);
             ssl.set_ex_data(index, state);
         }
-        let mut random = [0; 32];
-        ssl.client_random(&mut random);
+        let random = random(ssl);
+        let is_tls13 = der::version(ssl) == TLS1_3;
         let state = ssl.ex_data_mut(index)?;
-        if state.random != random {
+        // A client may change it within a handshake of TLS 1.3, after a HelloRetryRequest.
+        if state.random != random && (state.established || !is_tls13) {
             state.random = random;
+            state.established = false;
+            state.retried = false;
             state.connection.renegotiate();
-            // Once per handshake: a ticket that goes out later, on the same connection, authenticates nobody anew.
-            let until = self.sessions.cache.now() + self.sessions.lifetime;
-            state.connection.set_not_after(until);
+            state.connection.set_not_after(self.not_after());
         }
         Some(state)
+    }
+
+    /// The deadline of what a handshake authenticates now. Taken once per handshake: a ticket that goes out later, on the
+    /// same connection, authenticates nobody anew.
+    fn not_after(&self) -> Time {
+        self.sessions.cache.now() + self.sessions.lifetime
     }
 
     fn begin(self: &Arc<Self>, ssl: &SslRef) -> State {
@@ -134,13 +156,16 @@ impl Installed {
         };
         let mut connection = Connection::new(cache, context, generation, Side::Server, false);
         connection.set_external_lookups(self.sessions.external_lookups);
+        connection.set_not_after(self.not_after());
         // libssl says by its remove callback what a bad end is.
         connection.close();
         let keeps = self.sessions.unclean == UncleanShutdown::Keep;
         State {
             installed: Arc::clone(self),
             connection,
-            random: [0; 32],
+            random: random(ssl),
+            established: false,
+            retried: false,
             link: keeps.then(|| Link::new(ssl.as_ptr())),
         }
     }
@@ -170,9 +195,18 @@ impl Installed {
             })
         };
 
+        let may_retry = version == TLS1_3 && !der::has_early_data(ssl);
         let state = self.state(ssl)?;
-        state.connection.set_server_name(name.as_deref());
-        let found = state.connection.look_up(id, usage, want)?.clone();
+        let found = match state.taken(id, name.as_deref()).filter(|_| may_retry) {
+            Some(taken) => {
+                state.retried = true;
+                taken
+            }
+            None => {
+                state.connection.set_server_name(name.as_deref());
+                state.connection.look_up(id, usage, want)?.clone()
+            }
+        };
         let connection = state.link.clone();
         let session = SslSession::from_der(found.payload()).ok()?;
         self.outlive(&session, &found, unix);
@@ -239,6 +273,7 @@ impl Installed {
         wipe(&mut der);
         let built = built.ok()?;
         connection.establish(built.clone());
+        state.established = true;
         let attached = Attached {
             session: built,
             connection: state.link.clone(),
@@ -302,6 +337,13 @@ const LONGEST: c_long = i32::MAX as c_long;
 pub(super) fn seconds(duration: Duration) -> c_long {
     let rounded = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     c_long::try_from(rounded).map_or(LONGEST, |seconds| seconds.min(LONGEST))
+}
+
+/// The client's random number.
+fn random(ssl: &SslRef) -> [u8; 32] {
+    let mut random = [0; 32];
+    ssl.client_random(&mut random);
+    random
 }
 
 fn unix_now() -> i64 {
