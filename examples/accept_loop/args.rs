@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
-/// What `--help` prints.
-pub(crate) const HELP: &str = "\
-A multi-threaded rustls server whose sessions live in a refrain::SessionCache, and a fleet of clients that come back.
+use crate::stack::{CACHE_HELP, LIBRARY, PROGRAM};
 
-Usage: accept_loop [OPTIONS]
-       accept_loop --listen ADDR [--ca-out FILE] [OPTIONS]
+/// What `--help` prints.
+pub(crate) fn help() -> String {
+    format!(
+        "\
+A multi-threaded {LIBRARY} server whose sessions live in a refrain::SessionCache, and a fleet of clients that come back.
+
+Usage: {PROGRAM} [OPTIONS]
+       {PROGRAM} --listen ADDR [--ca-out FILE] [OPTIONS]
 
 Without --listen it runs a load on loopback: clients connect, leave and return, some of them as newcomers, and some
 TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the cache's books, and checks them.
@@ -27,12 +31,12 @@ TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the c
   --timeout SECONDS   How long a session lives, 0.01 to 31536000; short ones make sessions expire during the run
                       [default: 7200]
   --capacity N        Sessions the cache holds before it evicts, 1 to 16777216 [default: 20480]
-  --cache CACHE       refrain, rustls (rustls's own memory cache) or none, for comparison: with the last two the checks
-                      on sessions and books are off [default: refrain]
+  {CACHE_HELP}
   --json              Print one JSON object on standard output and nothing else there
 
   --listen ADDR       Serve a short page over HTTP/1.0 to real clients at ADDR (such as 127.0.0.1:8443; port 0 lets the
-                      system choose) until Ctrl-C or SIGTERM. The certificate is for localhost and 127.0.0.1.
+                      system choose) until Ctrl-C or SIGTERM. The certificate is for localhost,
+                      other.localhost and 127.0.0.1.
                       Says the address and a line per second on standard error, and the books at the end.
                       --connections and --clients have no effect
   --ca-out FILE       With --listen: write the certificate of the CA there (PEM), for clients that verify
@@ -40,16 +44,18 @@ TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the c
   -h, --help          Print this and exit
 
 Exit codes: 0 all went well; 1 something broke, and what it was is on standard error; 2 bad arguments.
-";
+"
+    )
+}
 
 /// Which session store serves the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CacheKind {
     /// The crate that this is an example of.
     Refrain,
-    /// `rustls::server::ServerSessionMemoryCache`.
-    Rustls,
-    /// `rustls::server::NoServerSessionStorage`.
+    /// The one that comes with the server's TLS library.
+    Library,
+    /// Nothing is kept.
     None,
 }
 
@@ -58,7 +64,7 @@ impl CacheKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Refrain => "refrain",
-            Self::Rustls => "rustls",
+            Self::Library => LIBRARY,
             Self::None => "none",
         }
     }
@@ -148,11 +154,11 @@ pub(crate) fn parse(
             Long("cache") => {
                 options.cache = match parser.value()?.string()?.as_str() {
                     "refrain" => CacheKind::Refrain,
-                    "rustls" => CacheKind::Rustls,
                     "none" => CacheKind::None,
+                    name if name == LIBRARY => CacheKind::Library,
                     other => {
                         let complaint =
-                            format!("--cache is refrain, rustls or none, not {other:?}");
+                            format!("--cache is refrain, {LIBRARY} or none, not {other:?}");
                         return Err(complaint.into());
                     }
                 };

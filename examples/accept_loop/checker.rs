@@ -1,17 +1,14 @@
-//! A checker round the session store, outside the cache: it keeps its own record of every session and decides what was
-//! live, what was used twice, and what got lost.
+//! A checker outside the cache: it keeps its own record of every session and decides what was live, what was used twice,
+//! and what got lost.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use refrain::RemovalCause;
-use rustls::server::StoresServerSessions;
-
 use crate::books::{Balance, Callbacks};
+use refrain::RemovalCause;
 
 /// Locks that the records are spread over, so that the checker is not what the run measures.
 const SHARDS: usize = 64;
@@ -26,17 +23,18 @@ pub(crate) struct Checker {
     suspects: Mutex<Vec<Suspect>>,
     /// Expirations reported well before the deadline.
     early: AtomicU64,
-    /// Callbacks for sessions that were never stored.
-    strangers: AtomicU64,
     pub(crate) callbacks: Callbacks,
 }
 
 /// What the checker knows of one session.
+#[derive(Default)]
 struct Record {
-    stored_at: Instant,
-    /// Whether `put` returned true.
+    /// When the server began to store it; none until then. A callback can be faster: the newcomer may be evicted before
+    /// the server has said that it stored it.
+    stored_at: Option<Instant>,
+    /// Whether the store kept it.
     cached: bool,
-    /// How often `take` returned the session.
+    /// How often the server is known to have taken it.
     taken: u64,
     /// How often a client saw the server accept it as a TLS 1.3 pre-shared key.
     accepted: u64,
@@ -81,7 +79,6 @@ impl Checker {
             margin: tick + tick / 4,
             suspects: Mutex::default(),
             early: AtomicU64::new(0),
-            strangers: AtomicU64::new(0),
             callbacks: Callbacks::default(),
         }
     }
@@ -93,23 +90,43 @@ impl Checker {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_record(&self, id: &[u8], change: impl FnOnce(&mut Record)) -> bool {
-        self.shard(id).get_mut(id).map(change).is_some()
+    fn with_record(&self, id: &[u8], change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.shard(id).get_mut(id) {
+            change(record);
+        }
+    }
+
+    /// The server began to store a session at `began`, and now knows whether the store keeps it. No client knows its id
+    /// yet, or at least none has had its page.
+    pub(crate) fn stored(&self, id: &[u8], began: Instant, cached: bool) {
+        let mut shard = self.shard(id);
+        let record = shard.entry(id.into()).or_default();
+        if record.stored_at.is_some() {
+            // Another session of the same id.
+            *record = Record::default();
+        }
+        record.stored_at = Some(began);
+        record.cached = cached;
+    }
+
+    /// The server took a session.
+    #[allow(
+        dead_code,
+        reason = "with libssl, nobody sees the taking but the cache"
+    )]
+    pub(crate) fn taken(&self, id: &[u8]) {
+        self.with_record(id, |record| record.taken += 1);
     }
 
     /// What `on_remove` calls.
     pub(crate) fn reported(&self, id: &[u8], cause: RemovalCause) {
         self.callbacks.count(cause);
-        let known = self.with_record(id, |record| {
-            record.reports += 1;
-            record.cause = Some(cause);
-            let far_from_deadline = record.stored_at.elapsed() + self.margin < self.timeout;
-            if cause == RemovalCause::Expired && far_from_deadline {
-                self.early.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        if !known {
-            self.strangers.fetch_add(1, Ordering::Relaxed);
+        let mut shard = self.shard(id);
+        let record = shard.entry(id.into()).or_default();
+        record.reports += 1;
+        record.cause = Some(cause);
+        if cause == RemovalCause::Expired && self.is_far_from_deadline(record) {
+            self.early.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -120,9 +137,9 @@ impl Checker {
 
     /// Whether the session is live: stored, not reported, not taken, and not near its deadline.
     pub(crate) fn is_live(&self, id: &[u8]) -> bool {
-        self.shard(id)
-            .get(id)
-            .is_some_and(|record| record.taken == 0 && self.survives(record))
+        self.shard(id).get(id).is_some_and(|record| {
+            record.taken == 0 && record.cause.is_none() && self.survives(record)
+        })
     }
 
     /// Everything that makes a session live, except that nobody took it.
@@ -130,18 +147,26 @@ impl Checker {
         let gone = record
             .cause
             .is_some_and(|cause| cause != RemovalCause::Taken);
-        record.cached && !gone && record.stored_at.elapsed() + self.margin < self.timeout
+        record.cached && !gone && self.is_far_from_deadline(record)
+    }
+
+    /// Whether not even a clock that is off by the margin sees the session's deadline.
+    fn is_far_from_deadline(&self, record: &Record) -> bool {
+        record
+            .stored_at
+            .is_some_and(|stored_at| stored_at.elapsed() + self.margin < self.timeout)
     }
 
     /// A session that was live when it was offered did not resume, and no other offer of it did. If nothing has happened
     /// to it meanwhile either, it is suspected to be lost.
     pub(crate) fn not_resumed(&self, id: &[u8], version: &'static str) {
-        let age = self
+        let stored_at = self
             .shard(id)
             .get(id)
             .filter(|record| self.survives(record))
-            .map(|record| record.stored_at.elapsed());
-        if let Some(age) = age {
+            .and_then(|record| record.stored_at);
+        if let Some(stored_at) = stored_at {
+            let age = stored_at.elapsed();
             let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
             suspects.push(Suspect {
                 id: id.into(),
@@ -172,7 +197,7 @@ impl Checker {
                 .get_or_insert_with(|| suspect.describe(cause));
         }
 
-        let (mut unreported, mut repeated) = (0, 0);
+        let (mut unreported, mut repeated, mut strangers) = (0, 0, 0);
         for shard in &self.shards {
             for record in shard
                 .lock()
@@ -182,10 +207,10 @@ impl Checker {
                 found.reused_twice += record.taken.max(record.accepted).saturating_sub(1);
                 unreported += u64::from(record.cached && record.reports == 0);
                 repeated += record.reports.saturating_sub(1);
+                strangers += u64::from(record.stored_at.is_none());
             }
         }
         if let Some(books) = books {
-            let strangers = self.strangers.load(Ordering::Relaxed);
             let early = self.early.load(Ordering::Relaxed);
             // Replacing a session fires no callback.
             unreported = unreported.saturating_sub(books.replaced);
@@ -211,55 +236,5 @@ impl Suspect {
     fn describe(&self, cause: Option<RemovalCause>) -> String {
         let fate = cause.map_or("never reported", RemovalCause::as_str);
         format!("{}, {:.0?} old, {fate} later", self.version, self.age)
-    }
-}
-
-/// The store under test, with the checker looking on.
-pub(crate) struct Checked {
-    pub(crate) store: Arc<dyn StoresServerSessions>,
-    pub(crate) checker: Arc<Checker>,
-}
-
-impl fmt::Debug for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checked")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
-    }
-}
-
-impl StoresServerSessions for Checked {
-    fn put(&self, id: Vec<u8>, value: Vec<u8>) -> bool {
-        // The record comes first, because the callback may: the newcomer can be evicted before `put` returns. No client
-        // knows the id yet.
-        let record = Record {
-            stored_at: Instant::now(),
-            cached: false,
-            taken: 0,
-            accepted: 0,
-            reports: 0,
-            cause: None,
-        };
-        self.checker.shard(&id).insert(id.as_slice().into(), record);
-        let cached = self.store.put(id.clone(), value);
-        self.checker
-            .with_record(&id, |record| record.cached = cached);
-        cached
-    }
-
-    fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
-        self.store.get(id)
-    }
-
-    fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
-        let value = self.store.take(id);
-        if value.is_some() {
-            self.checker.with_record(id, |record| record.taken += 1);
-        }
-        value
-    }
-
-    fn can_cache(&self) -> bool {
-        self.store.can_cache()
     }
 }

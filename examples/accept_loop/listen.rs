@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use indicatif::HumanCount;
 
+use crate::app::{Failure, note, say};
 use crate::args::Options;
 use crate::books::Callbacks;
 use crate::pki::Pki;
 use crate::report;
-use crate::run::versions;
 use crate::server::Server;
-use crate::store::{self, Store};
-use crate::{Failure, note, say};
+use crate::stack::Stack;
+use crate::store;
 
 /// Serves until Ctrl-C or SIGTERM, then closes the books. Returns what is wrong with them.
 pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<String>, Failure> {
@@ -30,13 +30,10 @@ pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<S
     // No checker here: its records of all sessions would grow for as long as the server runs.
     let callbacks = Arc::new(Callbacks::default());
     let counted = Arc::clone(&callbacks);
-    let Store { sessions, cache } = Store::open(options, move |_, cause| counted.count(cause))?;
+    let cache = store::open(options, move |_, cause| counted.count(cause))?;
     let pki = Pki::generate()?;
-    let enabled: Vec<_> = versions(options.tls)
-        .into_iter()
-        .map(|(_, version)| version)
-        .collect();
-    let server = Server::start(addresses, options.threads, pki.server(&enabled, sessions)?)?;
+    let stack = Stack::open(options, &pki, cache.as_ref(), None)?;
+    let server = Server::start(addresses, options.threads, stack)?;
     if let Some(path) = &options.ca_out {
         fs::write(path, pki.ca_pem()).map_err(|error| {
             Failure::broken(format!("could not write {}: {error}", path.display()))
@@ -59,12 +56,15 @@ pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<S
             HumanCount(served.unfinished.load(Ordering::Relaxed)),
         ));
     }
-    server.stop();
+    let library = server.stop();
+    say(&library.to_string())?;
 
-    let Some(cache) = cache else {
-        return Ok(Vec::new());
-    };
-    let closing = store::close(cache, &callbacks);
-    say(&closing.to_string())?;
-    Ok([closing.before_drop.faults, closing.after_drop.faults].concat())
+    let mut faults = library.faults;
+    if let Some(cache) = cache {
+        let closing = store::close(cache, &callbacks);
+        say(&closing.to_string())?;
+        faults.extend(closing.before_drop.faults);
+        faults.extend(closing.after_drop.faults);
+    }
+    Ok(faults)
 }

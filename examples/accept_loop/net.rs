@@ -11,6 +11,7 @@ const WHOLE_CONNECTION: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A blocking stream with an end in sight.
+#[derive(Debug)]
 pub(crate) struct Bounded<'a> {
     stream: TcpStream,
     deadline: Instant,

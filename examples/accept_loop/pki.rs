@@ -1,4 +1,4 @@
-//! A certificate authority of its own for every run, and the two ends' configurations that trust it.
+//! A certificate authority of its own for every run, and the clients' configurations that trust it.
 
 use std::sync::Arc;
 
@@ -8,19 +8,21 @@ use rcgen::{
 };
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::StoresServerSessions;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::Failure;
+use crate::app::Failure;
 
-/// A CA and one certificate of it, for `localhost` and 127.0.0.1. ECDSA with P-256.
+/// A second name for the server, so that a client can come back under another one than its session is for.
+const OTHER_NAME: &str = "other.localhost";
+
+/// A CA and one certificate of it, for `localhost`, [`OTHER_NAME`] and 127.0.0.1. ECDSA with P-256.
 pub(crate) struct Pki {
     ca: CertificateDer<'static>,
     ca_pem: String,
-    leaf: CertificateDer<'static>,
-    leaf_key: PrivatePkcs8KeyDer<'static>,
-    provider: Arc<CryptoProvider>,
+    pub(crate) leaf: CertificateDer<'static>,
+    pub(crate) leaf_key: PrivatePkcs8KeyDer<'static>,
+    pub(crate) provider: Arc<CryptoProvider>,
 }
 
 impl Pki {
@@ -41,7 +43,7 @@ impl Pki {
         let ca = params.self_signed(&ca_key)?;
         let issuer = Issuer::new(params, ca_key);
 
-        let names = ["localhost", "127.0.0.1"].map(String::from);
+        let names = ["localhost", OTHER_NAME, "127.0.0.1"].map(String::from);
         let mut params = CertificateParams::new(names)?;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -64,25 +66,6 @@ impl Pki {
     /// The CA's certificate, for `--ca-out`.
     pub(crate) fn ca_pem(&self) -> &str {
         &self.ca_pem
-    }
-
-    /// A server that keeps its sessions in `sessions`. It makes no tickets, so every resumption asks the store.
-    pub(crate) fn server(
-        &self,
-        versions: &[&'static SupportedProtocolVersion],
-        sessions: Arc<dyn StoresServerSessions>,
-    ) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![self.leaf.clone()],
-                PrivateKeyDer::Pkcs8(self.leaf_key.clone_key()),
-            )?;
-        config.session_storage = sessions;
-        // A client of the fleet uses one session per visit: one is enough, and two would only fill the cache.
-        config.send_tls13_tickets = 1;
-        Ok(Arc::new(config))
     }
 
     /// A client of one version that trusts the CA. It remembers nothing until [`newcomer`] gives it a memory.

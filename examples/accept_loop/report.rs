@@ -77,6 +77,7 @@ impl Display for Text<'_> {
             HumanCount(tally.replays_accepted),
             HumanCount(findings.reused_twice),
         )?;
+        write!(f, "{}", outcome.library)?;
         let Some(closing) = &outcome.closing else {
             return writeln!(
                 f,
@@ -174,6 +175,7 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
             "not_cached": closing.stats.not_cached,
             "bytes": closing.stats.bytes,
         })),
+        "library": outcome.library.json(),
         "faults": outcome.faults,
     })
 }

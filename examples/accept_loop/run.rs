@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
-use crate::Failure;
+use crate::app::Failure;
 use crate::args::{Options, TlsChoice};
-use crate::checker::{Checked, Checker, Findings};
+use crate::checker::{Checker, Findings};
 use crate::client::Fleet;
+use crate::library::Library;
 use crate::pki::Pki;
 use crate::progress::Progress;
 use crate::server::Server;
-use crate::store::{self, Closing, Store};
+use crate::stack::Stack;
+use crate::store::{self, Closing};
 use crate::tally::Tally;
 
 /// With fewer connections than this, no client can be expected to come back.
@@ -29,7 +31,9 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
     pub(crate) tally: Tally,
     pub(crate) findings: Findings,
-    /// The cache's books; rustls's own stores keep none.
+    /// What the server's TLS library counted.
+    pub(crate) library: Library,
+    /// The cache's books; the TLS library's own cache keeps none.
     pub(crate) closing: Option<Closing>,
     /// What broke, a line each. Empty if all is well.
     pub(crate) faults: Vec<String>,
@@ -57,26 +61,17 @@ pub(crate) fn versions(
 pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
     let checker = Arc::new(Checker::new(options.timeout, options.tick()));
     let reported = Arc::clone(&checker);
-    let Store { sessions, cache } = Store::open(&options, move |session, cause| {
+    let cache = store::open(&options, move |session, cause| {
         reported.reported(session.id(), cause);
     })?;
-    let checked = Arc::new(Checked {
-        store: sessions,
-        checker: Arc::clone(&checker),
-    });
 
     let pki = Pki::generate()?;
-    let versions = versions(options.tls);
-    let enabled: Vec<_> = versions.iter().map(|(_, version)| *version).collect();
-    let clients = versions
+    let clients = versions(options.tls)
         .into_iter()
         .map(|(name, version)| Ok((name, pki.client(version)?)))
         .collect::<Result<_, rustls::Error>>()?;
-    let server = Server::start(
-        &[(Ipv4Addr::LOCALHOST, 0).into()],
-        options.threads,
-        pki.server(&enabled, checked)?,
-    )?;
+    let stack = Stack::open(&options, &pki, cache.as_ref(), Some(&checker))?;
+    let server = Server::start(&[(Ipv4Addr::LOCALHOST, 0).into()], options.threads, stack)?;
     let fleet = Fleet {
         server: server.address(),
         connections: options.connections,
@@ -95,7 +90,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
     let elapsed = began.elapsed();
     progress.stop();
     // With the server goes the last user of the cache but for the handle here.
-    server.stop();
+    let library = server.stop();
 
     let closing = cache.map(|cache| store::close(cache, &checker.callbacks));
     let balance = closing.as_ref().map(|closing| &closing.after_drop.balance);
@@ -106,6 +101,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         elapsed,
         tally,
         findings,
+        library,
         closing,
         faults: Vec::new(),
     };
@@ -129,6 +125,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
             tally.errors
         ));
     }
+    faults.extend(outcome.library.faults.iter().cloned());
     // Only Refrain keeps books, and only Refrain is held to these checks.
     let Some(closing) = &outcome.closing else {
         return faults;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection, Stream};
-
-use crate::Failure;
+use crate::app::Failure;
+use crate::library::Library;
 use crate::net::Bounded;
+use crate::stack::Stack;
 
 /// The most that a request may have before its empty line.
 const LONGEST_REQUEST: usize = 16 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct Server {
 /// What the server's threads have in common.
 struct Shared {
     listener: TcpListener,
-    config: Arc<ServerConfig>,
+    stack: Stack,
     stop: AtomicBool,
     served: Arc<Served>,
 }
@@ -43,7 +43,7 @@ impl Server {
     pub(crate) fn start(
         addresses: &[SocketAddr],
         threads: usize,
-        config: Arc<ServerConfig>,
+        stack: Stack,
     ) -> Result<Self, Failure> {
         let listening = TcpListener::bind(addresses)
             .and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -54,7 +54,7 @@ impl Server {
         let stop = AtomicBool::new(false);
         let shared = Arc::new(Shared {
             listener,
-            config,
+            stack,
             stop,
             served,
         });
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Ends every connection within a fraction of a second and joins the threads.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(self) -> Library {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut address = self.address;
         if address.ip().is_unspecified() {
@@ -102,6 +102,8 @@ impl Server {
             // A panic was printed by the thread, and its client has noticed.
             let _ = thread.join();
         }
+        let shared = Arc::into_inner(self.shared).expect("no thread is left that shares it");
+        shared.stack.close()
     }
 }
 
@@ -122,15 +124,11 @@ impl Shared {
 
     /// One connection: the handshake, a request, the page, the close.
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        let mut stream = Bounded::new(stream, &self.stop)?;
-        let mut tls = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
-        while tls.is_handshaking() {
-            if let Err(error) = tls.complete_io(&mut stream) {
-                self.served.unfinished.fetch_add(1, Ordering::Relaxed);
-                return Err(error);
-            }
-        }
-        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        let stream = Bounded::new(stream, &self.stop)?;
+        let mut accepted = self.stack.accept(stream).inspect_err(|_| {
+            self.served.unfinished.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let resumed = accepted.resumed();
         let count = if resumed {
             &self.served.resumed
         } else {
@@ -138,12 +136,10 @@ impl Shared {
         };
         count.fetch_add(1, Ordering::Relaxed);
 
-        let page = page(tls.protocol_version(), resumed);
-        let mut stream = Stream::new(&mut tls, &mut stream);
-        read_request(&mut stream)?;
-        stream.write_all(page.as_bytes())?;
-        stream.conn.send_close_notify();
-        stream.flush()
+        let page = page(accepted.version(), resumed);
+        read_request(&mut accepted.stream)?;
+        accepted.stream.write_all(page.as_bytes())?;
+        accepted.close()
     }
 }
 
@@ -165,11 +161,7 @@ fn read_request(stream: &mut impl Read) -> io::Result<()> {
 }
 
 /// The answer to any request.
-fn page(version: Option<ProtocolVersion>, resumed: bool) -> String {
-    let version = match version {
-        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-        _ => "TLS 1.2",
-    };
+fn page(version: &str, resumed: bool) -> String {
     let kind = if resumed { "resumed" } else { "full" };
     let body = format!("{version}, {kind} handshake\n");
     let length = body.len();

@@ -1,58 +1,35 @@
-//! The session store behind the server: Refrain, or what rustls has for comparison.
+//! The cache behind the server, from its opening to its closing.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use refrain::adapter::rustls::Sessions;
 use refrain::{ContextId, RemovalCause, Session, SessionCache, Stats};
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
 
-use crate::Failure;
+use crate::app::Failure;
 use crate::args::{CacheKind, Options};
 use crate::books::{Books, Callbacks};
 
-/// A store, and the cache inside it if it is ours.
-pub(crate) struct Store {
-    pub(crate) sessions: Arc<dyn StoresServerSessions>,
-    pub(crate) cache: Option<SessionCache>,
+/// Opens the cache that the options ask for, if it is Refrain.
+pub(crate) fn open(
+    options: &Options,
+    on_remove: impl Fn(&Session, RemovalCause) + Send + Sync + 'static,
+) -> Result<Option<SessionCache>, Failure> {
+    if options.cache != CacheKind::Refrain {
+        return Ok(None);
+    }
+    SessionCache::builder()
+        .capacity(options.capacity)
+        .timeout(options.timeout)
+        .tick(options.tick())
+        .on_remove(on_remove)
+        .build()
+        .map(Some)
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
-impl Store {
-    /// Opens the store that the options ask for. Only Refrain will call `on_remove`.
-    pub(crate) fn open(
-        options: &Options,
-        on_remove: impl Fn(&Session, RemovalCause) + Send + Sync + 'static,
-    ) -> Result<Self, Failure> {
-        match options.cache {
-            CacheKind::Refrain => {
-                let cache = SessionCache::builder()
-                    .capacity(options.capacity)
-                    .timeout(options.timeout)
-                    .tick(options.tick())
-                    .on_remove(on_remove)
-                    .build()
-                    .map_err(|error| Failure::usage(error.to_string()))?;
-                let sessions = Sessions::new(&cache, ContextId::derive("accept_loop", &[]))
-                    .map_err(|error| Failure::broken(error.to_string()))?;
-                Ok(Self {
-                    sessions,
-                    cache: Some(cache),
-                })
-            }
-            CacheKind::Rustls => {
-                let sessions = ServerSessionMemoryCache::new(options.capacity);
-                Ok(Self {
-                    sessions,
-                    cache: None,
-                })
-            }
-            CacheKind::None => Ok(Self {
-                sessions: Arc::new(NoServerSessionStorage {}),
-                cache: None,
-            }),
-        }
-    }
+/// The context of the server's sessions. It has one certificate and no other policy, so nothing goes into it.
+pub(crate) fn context_id() -> ContextId {
+    ContextId::derive("accept_loop", &[])
 }
 
 /// The books of a cache that served, closed twice.
