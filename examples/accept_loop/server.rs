@@ -137,24 +137,26 @@ impl Shared {
         count.fetch_add(1, Ordering::Relaxed);
 
         let page = page(accepted.version(), resumed);
-        read_request(&mut accepted.stream)?;
-        accepted.stream.write_all(page.as_bytes())?;
+        if read_request(&mut accepted.stream)? {
+            accepted.stream.write_all(page.as_bytes())?;
+        }
         accepted.close()
     }
 }
 
-/// Reads up to the empty line that ends an HTTP request's head.
-fn read_request(stream: &mut impl Read) -> io::Result<()> {
+/// Reads up to the empty line that ends an HTTP request's head. False if the client says goodbye instead, as some do
+/// that only come for a session: it deserves an answer, without which libssl would take that session away again.
+fn read_request(stream: &mut impl Read) -> io::Result<bool> {
     let mut request = Vec::new();
     let mut chunk = [0; 1024];
     while request.len() < LONGEST_REQUEST {
         let count = stream.read(&mut chunk)?;
         if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Ok(false);
         }
         request.extend_from_slice(&chunk[..count]);
         if request.windows(4).any(|window| window == b"\r\n\r\n") {
-            return Ok(());
+            return Ok(true);
         }
     }
     Err(io::ErrorKind::InvalidData.into())
