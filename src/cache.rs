@@ -148,9 +148,22 @@ impl SessionCache {
     #[inline]
     #[doc(alias = "SSL_get1_session")]
     pub fn get(&self, context: &Context, id: &SessionId) -> Option<Session> {
+        self.find(context, id, |_| true)
+    }
+
+    /// As [`get`](Self::get), if it is wanted.
+    #[inline]
+    fn find(
+        &self,
+        context: &Context,
+        id: &SessionId,
+        want: impl FnOnce(&Session) -> bool,
+    ) -> Option<Session> {
         let engine = &self.core.engine;
         let now = engine.clock.now();
-        let raw = engine.get(id, context.number(), now)?;
+        // SAFETY: `get` shows only what is in a slot, under its pin; the handle borrows that, and is not dropped.
+        let want = |raw| want(&ManuallyDrop::new(unsafe { Session::from_raw(raw) }));
+        let raw = engine.get(id, context.number(), now, want)?;
         // SAFETY: the reference that `get` took.
         let session = unsafe { Session::from_raw(raw) };
         if self.core.mode().contains(CacheMode::UPDATE_TIME) {

@@ -252,7 +252,9 @@ impl Connection {
             Offer::Held | Offer::Reused { claimed: true } => true,
             Offer::None => return false,
             Offer::Unclaimed | Offer::Open | Offer::Reused { claimed: false } => {
-                self.cache.take_exact(session)
+                let client = self.side == Side::Client;
+                // A client's may be kept outside only: that it is used up is news to whoever keeps it.
+                self.cache.take_exact(session) || (client && self.cache.remove_exact(session))
             }
         };
         if self.side == Side::Server {

@@ -46,7 +46,7 @@ pub struct Stats {
     /// Lookups (`with`, `get`, `take`) that found a live session, and sessions of the get callback that were accepted.
     #[doc(alias = "SSL_CTX_sess_hits")]
     pub hits: u64,
-    /// Lookups that found nothing in the cache, also when the get callback then helped out.
+    /// Lookups that found nothing in the cache, or nothing that the handshake could use, also when the get callback then helped out.
     #[doc(alias = "SSL_CTX_sess_misses")]
     pub misses: u64,
     /// Lookups that found a session past its deadline, and such sessions of the get callback.
@@ -57,7 +57,7 @@ pub struct Stats {
     pub external_hits: u64,
     /// Calls of the get callback that were not made, because a handshake had used up its look-ups.
     pub external_denied: u64,
-    /// Sessions that a handshake found and did not resume, because they are bound to another server name.
+    /// Sessions that a handshake found and did not resume, because they are bound to another server name: also misses.
     pub wrong_name: u64,
     /// Ids that a handshake offered and nobody looked up, because their tag is not this server's.
     pub forged: u64,

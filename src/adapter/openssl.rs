@@ -170,7 +170,7 @@ impl Sessions {
     /// context; the timeout, to the cache's; unless [stateless tickets](Self::stateless_tickets) are wanted,
     /// `SSL_OP_NO_TICKET` and `SSL_OP_NO_ANTI_REPLAY`; and, with [tagged ids](Self::tagged_ids), the callback that
     /// generates them. Don't change these afterwards. The context's `SSL`s must be made by the crate
-    /// openssl.
+    /// openssl, and each serve one connection: `SSL_clear` does not make a new one of it here.
     ///
     /// # Errors
     ///

@@ -4,6 +4,8 @@
     allow(dead_code, reason = "the models build no adapters")
 )]
 
+use std::cell::Cell;
+
 use crate::callbacks::Lookup;
 use crate::config::CacheMode;
 use crate::context::Context;
@@ -98,7 +100,7 @@ impl SessionCache {
     }
 
     /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. What `want`
-    /// refuses is left where it is.
+    /// refuses is left where it is, and is a miss.
     pub(crate) fn resume(
         &self,
         context: &Context,
@@ -111,12 +113,21 @@ impl SessionCache {
             return None;
         }
         if !self.mode().contains(CacheMode::NO_INTERNAL_LOOKUP) {
+            let refused = Cell::new(false);
+            let judge = |session: &Session| {
+                refused.set(!want(session));
+                !refused.get()
+            };
             let (found, claimed) = match usage {
-                Usage::Once => (self.end(context, id, RemovalCause::Taken, &want), true),
-                Usage::Again | Usage::OnceProved => (self.get(context, id), false),
+                Usage::Once => (self.end(context, id, RemovalCause::Taken, judge), true),
+                Usage::Again | Usage::OnceProved => (self.find(context, id, judge), false),
             };
             if let Some(session) = found {
-                return (claimed || want(&session)).then_some(Found { session, claimed });
+                return Some(Found { session, claimed });
+            }
+            // What is here and of no use is not to be had elsewhere either.
+            if refused.get() {
+                return None;
             }
         }
         self.ask(context, id, usage, want, may_ask)

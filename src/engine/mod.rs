@@ -199,11 +199,28 @@ impl Engine {
         now: Time,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
+        self.with_if(id, context, now, |_| true, f)
+    }
+
+    /// As [`with`](Self::with), but what `want` refuses is a miss. It is called under the pin.
+    #[inline]
+    fn with_if<R>(
+        &self,
+        id: &SessionId,
+        context: u32,
+        now: Time,
+        want: impl FnOnce(Raw) -> bool,
+        f: impl FnOnce(Raw, State) -> R,
+    ) -> Option<R> {
         let (shard, path) = self.route(id, context);
         let table = &self.shards[shard].table;
         table.prefetch(&path);
         let guard = self.domain.pin();
         let (raw, state) = self.find_live(&guard, table, &path, id, context, now)?;
+        if !want(raw) {
+            self.cells.count(Event::Miss);
+            return None;
+        }
         // SAFETY: found in a slot under the guard, which lives until `f` has returned.
         unsafe { raw.header() }.state.visit(state);
         self.cells.count(Event::Hit);
@@ -243,10 +260,17 @@ impl Engine {
         }
     }
 
-    /// Takes a reference to the live session of an id. One locked instruction more than [`with`](Self::with).
+    /// Takes a reference to the live session of an id, if it is wanted. One locked instruction more than
+    /// [`with`](Self::with).
     #[inline]
-    pub(crate) fn get(&self, id: &SessionId, context: u32, now: Time) -> Option<Raw> {
-        self.with(id, context, now, |raw, _| {
+    pub(crate) fn get(
+        &self,
+        id: &SessionId,
+        context: u32,
+        now: Time,
+        want: impl FnOnce(Raw) -> bool,
+    ) -> Option<Raw> {
+        self.with_if(id, context, now, want, |raw, _| {
             // SAFETY: found in a slot under the guard, so the cache's reference can't end before this returns.
             unsafe { raw.try_retain() }.then_some(raw)
         })

@@ -10,19 +10,21 @@ use foreign_types::ForeignTypeRef;
 
 /// What the cache has to know of the bytes that it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
+pub(super) struct Summary<'a> {
     /// The protocol version, such as 0x0303 for TLS 1.2.
     pub(super) version: i64,
+    /// The id.
+    pub(super) id: &'a [u8],
     /// When it was made, in seconds since 1970, if it says so.
     pub(super) time: Option<i64>,
     /// How long it lives from then on, in seconds.
     pub(super) timeout: Option<i64>,
 }
 
-impl Summary {
+impl<'a> Summary<'a> {
     /// Reads the beginning of an `SSLSession`, as `i2d_SSL_SESSION` writes it: version, cipher, id and key, then tagged
     /// fields in ascending order. `None` if it is not one.
-    pub(super) fn read(der: &[u8]) -> Option<Self> {
+    pub(super) fn read(der: &'a [u8]) -> Option<Self> {
         let (0x30, mut rest, _) = element(der)? else {
             return None;
         };
@@ -32,8 +34,10 @@ impl Summary {
             if tag != kind {
                 return None;
             }
-            if place == 1 {
-                summary.version = integer(value)?;
+            match place {
+                1 => summary.version = integer(value)?,
+                3 => summary.id = value,
+                _ => {}
             }
             rest = after;
         }
@@ -173,6 +177,7 @@ mod tests {
         let summary = Summary::read(SESSION).unwrap();
         let expected = Summary {
             version: 0x0303,
+            id: &[7],
             time: Some(100),
             timeout: Some(3600),
         };

@@ -20,6 +20,7 @@ use crate::connection::Connection;
 use crate::context::Horizon;
 use crate::id::SessionId;
 use crate::session::Session;
+use crate::stats::Event;
 use crate::tagged::TaggedIds;
 
 use foreign_types::ForeignTypeRef;
@@ -188,11 +189,16 @@ impl Installed {
         };
         let unix = unix_now();
         let want = |session: &Session| {
+            let same = |summary: &Summary<'_>| summary.version == version && summary.id == id;
+            let Some(summary) = Summary::read(session.payload()).filter(same) else {
+                return false;
+            };
             // A session from outside has its own idea of its age, which nobody has compared with anything yet.
-            let external = session.deadline() == Time::ZERO;
-            Summary::read(session.payload()).is_some_and(|summary| {
-                summary.version == version && !(external && summary.is_expired(unix))
-            })
+            let expired = session.deadline() == Time::ZERO && summary.is_expired(unix);
+            if expired {
+                cache.count(Event::Timeout);
+            }
+            !expired
         };
 
         let may_retry = version == TLS1_3 && !der::has_early_data(ssl);
