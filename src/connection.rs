@@ -241,8 +241,8 @@ impl Connection {
     /// only if it is still there. If false, the connection has no session any more; go on with a full handshake.
     ///
     /// Call it once the client has proved that it knows the secret (in TLS 1.3: by its binder), and before anything that
-    /// it sent early is used. A client's connection takes the session that it offered out of its own cache by this, and
-    /// goes on with it either way.
+    /// it sent early is used. A client uses up the session that it offered by this, and goes on with it either way; if it was
+    /// never in the cache, the remove callback hears of it all the same.
     #[doc(alias = "SSL_CTX_remove_session")]
     pub fn claim(&mut self) -> bool {
         let Some(session) = &self.session else {

@@ -30,6 +30,9 @@
 //!   [`invalidate_context`](crate::SessionCache::invalidate_context) is not stored after it.
 //! * A chain of resumptions ends with the [authentication's lifetime](Sessions::authentication_lifetime). libssl would
 //!   prolong it for ever.
+//! * What it **costs** a handshake, besides the cache: encoding or decoding one session, each between one and two
+//!   microseconds with libssl 3.0; with a client's certificate in it, decoding takes as long as libssl takes to read that
+//!   certificate (tens of microseconds).
 //! * Panics, of callbacks or of anything here, never reach libssl.
 //!
 //! libssl counts handshakes itself, see [`SessCounters::of`]; sessions are counted by [`Stats`](crate::Stats). libssl 1.1.1
