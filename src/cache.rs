@@ -246,6 +246,7 @@ impl SessionCache {
     ///
     /// Looks at every session, on the calling thread; holds nobody up.
     #[doc(alias = "SSL_CTX_flush_sessions")]
+    #[doc(alias = "SSL_CTX_flush_sessions_ex")]
     pub fn flush(&self, now: Time) -> usize {
         self.core.engine.clock.refresh();
         // What never expires is not expired at the end of time either.
@@ -310,6 +311,12 @@ impl SessionCache {
         StatsHandle(Arc::clone(&self.core.engine.cells))
     }
 
+    /// Whether both are handles to one cache.
+    #[cfg(feature = "openssl")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+
     pub(crate) fn count(&self, event: Event) {
         self.core.engine.cells.count(event);
     }
@@ -317,6 +324,16 @@ impl SessionCache {
     #[cfg(feature = "openssl")]
     pub(crate) fn count_forged(&self) {
         self.core.engine.cells.forged.add(1);
+    }
+
+    /// Counts an id that is none, as OpenSSL would: not what is empty, and only where there is a look-up.
+    pub(crate) fn count_unlike(&self, id: &[u8]) {
+        let mode = self.mode();
+        let looks =
+            mode.contains(CacheMode::SERVER) && !mode.contains(CacheMode::NO_INTERNAL_LOOKUP);
+        if looks && !id.is_empty() {
+            self.count(Event::Miss);
+        }
     }
 
     pub(crate) fn count_wrong_name(&self) {

@@ -27,8 +27,11 @@ pub struct Lookup<'a> {
     pub context: &'a Context,
     /// The id that the client offered.
     pub id: &'a SessionId,
-    /// The session will be used once: an external store has to hand it out once, by an atomic claim of its own.
+    /// The session will be used once: an external store has to hand it out once, by an atomic claim of its own. Only what
+    /// was stored for single use, and under this server name, should be claimed: what can't be used is refused afterwards.
     pub single_use: bool,
+    /// The server name of the handshake, if the TLS stack shows it.
+    pub server_name: Option<&'a str>,
 }
 
 /// The cells that hold the callbacks.

@@ -1,14 +1,18 @@
 //! One handshake's side of the cache, for authors of TLS stacks.
 
+mod offer;
+
 use std::fmt;
 
 use crate::cache::SessionCache;
-use crate::cache::handshake::{Found, Side, Usage};
+use crate::cache::handshake::Side;
 use crate::clock::Time;
 use crate::context::{Context, Generation};
 use crate::id::SessionId;
 use crate::session::{Session, SessionBuilder};
 use crate::stats::Event;
+
+use offer::Offer;
 
 /// How many of a connection's look-ups may reach the get callback, unless it is told otherwise.
 ///
@@ -86,21 +90,6 @@ pub struct Connection {
     counted: bool,
 }
 
-/// What became of the session that the client offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Offer {
-    /// There is none.
-    None,
-    /// For single use, and the cache still has it.
-    Unclaimed,
-    /// For single use, and nobody else can get it any more; but the client has not proved anything yet.
-    Held,
-    /// It is resumed.
-    Reused { claimed: bool },
-    /// A client's, before the server has answered.
-    Open,
-}
-
 impl SessionCache {
     /// A server's connection, in the context's current generation.
     #[doc(alias = "SSL_accept")]
@@ -155,9 +144,10 @@ impl Connection {
         }
     }
 
-    /// The server name of this handshake, without regard to case. A session is resumed only under the name that it is
+    /// The server name of this handshake, without regard to case; an empty one is none. A session is resumed only under the name that it is
     /// bound to, and one that is bound to none only where there is none (CVE-2025-23419).
     pub fn set_server_name(&mut self, name: Option<&str>) {
+        let name = name.filter(|name| !name.is_empty());
         self.server_name = name.map(|name| name.to_ascii_lowercase().into());
     }
 
@@ -171,111 +161,6 @@ impl Connection {
     /// The generation of the context when the handshake began.
     pub fn generation(&self) -> Generation {
         self.generation
-    }
-
-    /// Finds the session that a client offers, which may be resumed again and again: in the cache, then by the get
-    /// callback; checked, in OpenSSL's order, for its context, its deadline, its id; then for its server name.
-    ///
-    /// The id comes from the network: of whatever length, it is no more than a miss. A session that was offered before
-    /// is given up.
-    #[doc(alias = "SSL_CTX_sess_set_get_cb")]
-    pub fn resume(&mut self, id: impl AsRef<[u8]>) -> Option<&Session> {
-        self.look_up(id.as_ref(), Usage::Again, |_| true)
-    }
-
-    /// As [`resume`](Self::resume), for a session that works once. It stays in the cache until it is
-    /// [claimed](Self::claim), so that who merely knows its id can't burn it. The get callback is told that an external
-    /// store has to hand the session out once.
-    pub fn resume_once(&mut self, id: impl AsRef<[u8]>) -> Option<&Session> {
-        self.look_up(id.as_ref(), Usage::OnceProved, |_| true)
-    }
-
-    pub(crate) fn look_up(
-        &mut self,
-        id: &[u8],
-        usage: Usage,
-        want: impl Fn(&Session) -> bool,
-    ) -> Option<&Session> {
-        self.session = None;
-        self.offer = Offer::None;
-        self.inherited = Time::MAX;
-        if self.side == Side::Client {
-            return None;
-        }
-        let name = self.server_name.as_deref();
-        let want = |session: &Session| {
-            let same = session.is_for(name);
-            let wanted = want(session);
-            if wanted && !same {
-                self.cache.count_wrong_name();
-            }
-            wanted && same
-        };
-        let left = &mut self.external_left;
-        let may_ask = || {
-            let asks = *left > 0;
-            *left = left.saturating_sub(1);
-            asks
-        };
-        let Ok(id) = SessionId::new(id) else {
-            self.cache.count(Event::Miss);
-            return None;
-        };
-        // Once per look-up of a handshake, so that sessions expire on time whoever maintains.
-        self.cache.now();
-        let Found { session, claimed } =
-            self.cache
-                .resume(&self.context, &id, usage, want, may_ask)?;
-        self.inherited = session.not_after();
-        self.offer = match (usage, claimed) {
-            // A stack that takes at once has nothing left to wait for.
-            (Usage::Again | Usage::Once, claimed) => Offer::Reused { claimed },
-            (Usage::OnceProved, true) => Offer::Held,
-            (Usage::OnceProved, false) => Offer::Unclaimed,
-        };
-        self.known = true;
-        Some(self.session.insert(session))
-    }
-
-    /// Takes the session that was found, so that nobody else resumes it: true for one of any number of connections, and
-    /// only if it is still there. If false, the connection has no session any more; go on with a full handshake.
-    ///
-    /// Call it once the client has proved that it knows the secret (in TLS 1.3: by its binder), and before anything that
-    /// it sent early is used. A client uses up the session that it offered by this, and goes on with it either way; if it was
-    /// never in the cache, the remove callback hears of it all the same.
-    #[doc(alias = "SSL_CTX_remove_session")]
-    pub fn claim(&mut self) -> bool {
-        let Some(session) = &self.session else {
-            return false;
-        };
-        let won = match self.offer {
-            Offer::Held | Offer::Reused { claimed: true } => true,
-            Offer::None => return false,
-            Offer::Unclaimed | Offer::Open | Offer::Reused { claimed: false } => {
-                let client = self.side == Side::Client;
-                // A client's may be kept outside only: that it is used up is news to whoever keeps it.
-                self.cache.take_exact(session) || (client && self.cache.remove_exact(session))
-            }
-        };
-        if self.side == Side::Server {
-            if won {
-                self.offer = Offer::Reused { claimed: true };
-            } else {
-                self.decline();
-            }
-        }
-        won
-    }
-
-    /// Gives up the session that was found or offered: the handshake will be a full one. The cache keeps it. A client
-    /// whose server has refused says so by this, which counts as a miss.
-    pub fn decline(&mut self) {
-        if self.offer == Offer::Open {
-            self.cache.count(Event::Miss);
-        }
-        self.session = None;
-        self.offer = Offer::None;
-        self.inherited = Time::MAX;
     }
 
     /// The session that a client will offer to the server. It is reused if the handshake is [finished](Self::finish)
@@ -320,8 +205,18 @@ impl Connection {
     pub fn establish(&mut self, session: Session) -> bool {
         self.finish();
         self.session = Some(session.clone());
-        self.known = self.resumable;
-        self.resumable && self.cache.establish(self.side, session)
+        if let Offer::Reused { claimed } = &mut self.offer {
+            // From here on there is nothing to claim: this session is another one.
+            *claimed = true;
+        }
+        self.known = self.resumable && self.cache.establish(self.side, session);
+        self.known
+    }
+
+    /// Lets go of the session without any consequence, for a TLS stack that keeps a handle of its own.
+    #[cfg(feature = "openssl")]
+    pub(crate) fn forget(&mut self) {
+        self.session = None;
     }
 
     /// The handshake is complete. From here on, an unclean end removes the session.
@@ -402,7 +297,7 @@ impl Connection {
     }
 
     /// Ends the connection as dropping it would, and makes it ready for the next one, of the same side, context and bound
-    /// on look-ups. A client that has closed in order keeps its session, and offers it again.
+    /// on look-ups; it counts as begun. A client that has closed in order keeps its session, and offers it again.
     #[doc(alias = "SSL_clear")]
     pub fn clear(&mut self) {
         let kept = (self.side == Side::Client && self.closed)

@@ -104,6 +104,8 @@ impl Session {
     /// When it expires, by the cache's [clock](crate::SessionCache::now); [`Time::ZERO`] as long as it has not been added.
     #[doc(alias = "SSL_SESSION_get_time")]
     #[doc(alias = "SSL_SESSION_set_time")]
+    #[doc(alias = "SSL_SESSION_get_time_ex")]
+    #[doc(alias = "SSL_SESSION_set_time_ex")]
     pub fn deadline(&self) -> Time {
         // SAFETY: as in `id`.
         unsafe { self.0.header() }.state.load().deadline()

@@ -81,7 +81,9 @@ impl TaggedIds {
             return false;
         };
         let (random, tag) = id.split_at(RANDOM);
-        self.tag(random).to_le_bytes() == tag
+        // As numbers: comparing bytes might stop at the first that differs.
+        tag.try_into()
+            .is_ok_and(|tag| u64::from_le_bytes(tag) == self.tag(random))
     }
 
     fn tag(&self, random: &[u8]) -> u64 {

@@ -13,19 +13,26 @@
 //! # }
 //! ```
 //!
-//! With this, libssl keeps no session of its own and takes no lock for any. The cache outlives the `SSL_CTX`: build the
-//! next one, with a new certificate or a new policy, on the same cache.
+//! With this, libssl keeps no session of its own, and no look-up takes a lock of its. (It still locks its context for a
+//! moment when it makes an id, and when a connection ends badly.) The cache outlives the `SSL_CTX`: build the next one,
+//! with a new certificate or a new policy, on the same cache.
 //!
 //! * **TLS 1.2** resumes by session ids, as often as the client likes, and **TLS 1.3** by stateful tickets, each of which
-//!   works once: whoever offers it takes it out of the cache. That also makes 0-RTT data safe to use once; libssl's own
-//!   protection, which needs its own cache, is switched off. Like libssl itself, this takes a TLS 1.3 session before the
+//!   works once: whoever offers it takes it out of the cache. So 0-RTT data is accepted once; libssl's own protection, which
+//!   needs its own cache, is switched off. Where several servers share a store, that store must hand each session out once,
+//!   and the mode be [`NO_INTERNAL`](crate::CacheMode::NO_INTERNAL): see [security](crate::manual::security). Like libssl itself, this takes a TLS 1.3 session before the
 //!   client has proved that it knows the secret: who has seen a ticket on the wire can burn it, and its owner then gets a
-//!   full handshake. A TLS 1.2 session can't be burnt by offering its id in TLS 1.3.
-//! * A session is **immutable DER** in the cache, encoded and decoded on the handshake's thread with nothing held; every
+//!   full handshake. A TLS 1.2 session that is here can't be burnt by offering its id in TLS 1.3, nor one of another
+//!   server name or cipher's hash.
+//! * A session is **immutable DER** in the cache (behind it stands when its authentication ends, which so gets through an
+//!   external store too), encoded and decoded on the handshake's thread with nothing held; every
 //!   resumption gets an `SSL_SESSION` of its own. libssl's shared, mutable sessions are where CVE-2024-2511 and its
 //!   relatives came from.
 //! * A session is bound to the **server name** that it was made under, and does not resume under another
 //!   (CVE-2025-23419), unless [`any_server_name`](Sessions::any_server_name) says otherwise.
+//! * Where a server name callback **switches contexts**, libssl goes on asking the one that the `SSL` was made from: its
+//!   [`ContextId`] must cover the policies of all its hosts. Where the cache is installed on the hosts' contexts too, a
+//!   host's sessions end when that host's context is [invalidated](crate::SessionCache::invalidate_context).
 //! * The **generation** of the context is that of the moment at which the `SSL` was made: what was authenticated before
 //!   [`invalidate_context`](crate::SessionCache::invalidate_context) is not stored after it.
 //! * A chain of resumptions ends with the [authentication's lifetime](Sessions::authentication_lifetime). libssl would
@@ -42,6 +49,7 @@ mod attached;
 mod der;
 mod ffi;
 mod hooks;
+mod terms;
 
 use std::fmt;
 use std::sync::Arc;
@@ -114,8 +122,8 @@ impl Sessions {
     /// Makes session ids that carry a keyed tag, and refuses all others before they cost a look-up; they are counted in
     /// [`Stats::forged`](crate::Stats::forged). Sessions with other ids, from before, are lost.
     ///
-    /// Contexts between which a server name callback switches need the same `ids`: libssl has the context switched to
-    /// make the id, and the one before find it.
+    /// Contexts between which a server name callback switches need the same `ids`: install the same `Sessions` on each, or
+    /// its clone. An id is made by those of the context that was switched to, and recognised by those of the one before.
     #[doc(alias = "SSL_CTX_set_generate_session_id")]
     pub fn tagged_ids(mut self, ids: TaggedIds) -> Self {
         self.ids = Some(ids);
@@ -173,7 +181,8 @@ impl Sessions {
     /// context; the timeout, to the cache's; unless [stateless tickets](Self::stateless_tickets) are wanted,
     /// `SSL_OP_NO_TICKET` and `SSL_OP_NO_ANTI_REPLAY`; and, with [tagged ids](Self::tagged_ids), the callback that
     /// generates them. Don't change these afterwards. The context's `SSL`s must be made by the crate
-    /// openssl, and each serve one connection: `SSL_clear` does not make a new one of it here.
+    /// openssl, and each serve one connection: `SSL_clear`, which `SSL_stateless` calls too, does not make a new one of it
+    /// here.
     ///
     /// # Errors
     ///
@@ -200,8 +209,7 @@ impl Sessions {
         let timeout = hooks::seconds(self.cache.timeout()).max(1);
         // SAFETY: a live context, which nobody else has yet.
         unsafe { ffi::SSL_CTX_set_timeout(builder.as_ptr(), timeout) };
-        if let Some(ids) = self.ids {
-            builder.set_ex_data(indexes.ids, ids);
+        if self.ids.is_some() {
             // SAFETY: as above; the function lives for good.
             unsafe {
                 ffi::SSL_CTX_set_generate_session_id(builder.as_ptr(), Some(hooks::generate));
@@ -213,6 +221,7 @@ impl Sessions {
             indexes,
             timeout,
         });
+        builder.set_ex_data(indexes.installed, Arc::clone(&installed));
         let finder = Arc::clone(&installed);
         let remover = Arc::clone(&installed);
         builder.set_new_session_callback(move |ssl, session| installed.on_new(ssl, &session));

@@ -133,7 +133,7 @@ impl Sessions {
         let may_ask = || self.tokens.spend(now);
         let found = self
             .cache
-            .resume(&self.context, &id, usage, want, may_ask)?;
+            .resume(&self.context, &id, usage, &want, None, may_ask)?;
         Some(found.session.payload().to_vec())
     }
 }

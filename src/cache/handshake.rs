@@ -7,6 +7,8 @@
 use std::cell::Cell;
 
 use crate::callbacks::Lookup;
+#[cfg(feature = "openssl")]
+use crate::clock::Time;
 use crate::config::CacheMode;
 use crate::context::Context;
 use crate::engine::word::Life;
@@ -45,6 +47,23 @@ pub(crate) struct Found {
     pub(crate) session: Session,
     /// It is for single use, and nobody else can get it any more.
     pub(crate) claimed: bool,
+}
+
+/// What a TLS stack asks of a session, besides that it lives and is the right one.
+pub(crate) trait Terms {
+    /// Whether it can be used. Called under the pin.
+    fn want(&self, session: &Session) -> bool;
+
+    /// What came from outside and is wanted, as it is to be used and kept.
+    fn adopt(&self, session: Session) -> Option<Session> {
+        Some(session)
+    }
+}
+
+impl<F: Fn(&Session) -> bool> Terms for F {
+    fn want(&self, session: &Session) -> bool {
+        self(session)
+    }
 }
 
 impl SessionCache {
@@ -99,14 +118,15 @@ impl SessionCache {
         }
     }
 
-    /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. What `want`
-    /// refuses is left where it is, and is a miss.
+    /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. What the
+    /// terms refuse is left where it is, and is a miss.
     pub(crate) fn resume(
         &self,
         context: &Context,
         id: &SessionId,
         usage: Usage,
-        want: impl Fn(&Session) -> bool,
+        terms: &impl Terms,
+        name: Option<&str>,
         may_ask: impl FnOnce() -> bool,
     ) -> Option<Found> {
         if !self.serves(Side::Server) {
@@ -115,7 +135,7 @@ impl SessionCache {
         if !self.mode().contains(CacheMode::NO_INTERNAL_LOOKUP) {
             let refused = Cell::new(false);
             let judge = |session: &Session| {
-                refused.set(!want(session));
+                refused.set(!terms.want(session));
                 !refused.get()
             };
             let (found, claimed) = match usage {
@@ -130,35 +150,32 @@ impl SessionCache {
                 return None;
             }
         }
-        self.ask(context, id, usage, want, may_ask)
-    }
-
-    /// Asks the get callback for a session, and checks what it answers before it is used or stored.
-    fn ask(
-        &self,
-        context: &Context,
-        id: &SessionId,
-        usage: Usage,
-        want: impl Fn(&Session) -> bool,
-        may_ask: impl FnOnce() -> bool,
-    ) -> Option<Found> {
-        let core = &self.core;
-        if !core.callbacks.get.is_set() {
+        if !self.core.callbacks.get.is_set() {
             return None;
         }
         if !may_ask() {
-            core.engine.cells.external_denied.add(1);
+            self.core.engine.cells.external_denied.add(1);
             return None;
         }
         let lookup = Lookup {
             context,
             id,
             single_use: usage != Usage::Again,
+            server_name: name,
         };
-        let session = core.callbacks.ask_get(&lookup, &core.engine.cells)?;
-        let life = self.accept_external(&session, context, id)?;
-        if !want(&session) {
+        self.ask(&lookup, usage, terms)
+    }
+
+    /// Asks the get callback for a session, and checks what it answers before it is used or stored.
+    fn ask(&self, lookup: &Lookup<'_>, usage: Usage, terms: &impl Terms) -> Option<Found> {
+        let core = &self.core;
+        let mut session = core.callbacks.ask_get(lookup, &core.engine.cells)?;
+        let life = self.accept_external(&session, lookup.context, lookup.id)?;
+        if !terms.want(&session) {
             return None;
+        }
+        if life == Life::New {
+            session = terms.adopt(session)?;
         }
         // The callback may have handed out a session that it found in this very cache: then that must be taken too.
         let mut claimed = usage != Usage::Again && life == Life::New;
@@ -177,6 +194,22 @@ impl SessionCache {
         }
         core.engine.cells.count(Event::Hit);
         Some(Found { session, claimed })
+    }
+
+    /// Whether a session that a handshake has got hold of may still be used.
+    #[cfg(feature = "openssl")]
+    pub(crate) fn is_usable(&self, session: &Session) -> bool {
+        let now = self.core.engine.clock.refresh();
+        // SAFETY: the handle is a reference.
+        let number = unsafe { session.raw().context() };
+        let in_time = session.deadline() == Time::ZERO || now < session.deadline();
+        in_time && now < session.not_after() && self.is_current(number)
+    }
+
+    /// Whether this is the number of a context's generation that is not over.
+    #[cfg(feature = "openssl")]
+    pub(crate) fn is_current(&self, number: u32) -> bool {
+        self.core.engine.contexts.is_current(number)
     }
 
     /// Whether what came from outside is what was asked for, and still good; its life, if so.

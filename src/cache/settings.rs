@@ -118,7 +118,9 @@ impl SessionCache {
     ///
     /// It is called on the handshake's thread when a handshake looks for a session that is not in the cache, with
     /// nothing held. What it returns must have the id and context that were asked for and not be expired, else it is a
-    /// miss; it is then put into the cache, unless the mode forbids it or it is for single use.
+    /// miss; it is then put into the cache, unless the mode forbids it or it is for single use. It gets the timeout that it
+    /// was built with, or the cache's: let it be what the session has left. Several servers on one store: see
+    /// [security](crate::manual::security).
     #[doc(alias = "SSL_CTX_sess_set_get_cb")]
     pub fn set_on_get(&self, callback: Option<OnGet>) -> Option<OnGet> {
         self.core.callbacks.get.replace(callback)

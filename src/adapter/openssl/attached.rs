@@ -42,7 +42,9 @@ impl Link {
     /// Whether the connection is in the middle of a handshake, or has failed: both are the same to libssl.
     pub(super) fn is_in_init(&self) -> bool {
         match &*lock(&self.0) {
-            // SAFETY: not forgotten yet, and so not freed; whoever frees it waits for the lock.
+            // SAFETY: not forgotten yet, and so not freed; whoever frees it waits for the lock. libssl's remove callback
+            // comes on the connection's own thread. Only an application that removes a connection's session by itself, from
+            // another thread, has this number read while it may be written.
             Some(pointer) => unsafe { ffi::SSL_in_init(pointer.0) != 0 },
             None => false,
         }

@@ -6,6 +6,8 @@ use openssl::ssl::SslRef;
 use openssl_sys as sys;
 
 use super::ffi;
+use crate::adapter::wipe;
+
 use foreign_types::ForeignTypeRef;
 
 /// What the cache has to know of the bytes that it holds.
@@ -13,22 +15,43 @@ use foreign_types::ForeignTypeRef;
 pub(super) struct Summary<'a> {
     /// The protocol version, such as 0x0303 for TLS 1.2.
     pub(super) version: i64,
+    /// The cipher suite.
+    pub(super) cipher: &'a [u8],
     /// The id.
     pub(super) id: &'a [u8],
     /// When it was made, in seconds since 1970, if it says so.
     pub(super) time: Option<i64>,
     /// How long it lives from then on, in seconds.
     pub(super) timeout: Option<i64>,
+    /// When the authentication behind it ends, in seconds since 1970, if that stands behind the DER.
+    pub(super) until: Option<i64>,
+}
+
+/// How many bytes of a payload stand behind the DER: the end of the authentication, which has to get through an external
+/// store, and for which DER has no field. libssl does not read them.
+const TRAILER: usize = 8;
+
+/// The payload: DER, and the end of the authentication.
+pub(super) fn seal(mut der: Vec<u8>, until: i64) -> Vec<u8> {
+    // In one piece: growing it would leave a copy behind.
+    let mut payload = Vec::with_capacity(der.len() + TRAILER);
+    payload.extend_from_slice(&der);
+    payload.extend_from_slice(&until.to_be_bytes());
+    wipe(&mut der);
+    payload
 }
 
 impl<'a> Summary<'a> {
     /// Reads the beginning of an `SSLSession`, as `i2d_SSL_SESSION` writes it: version, cipher, id and key, then tagged
-    /// fields in ascending order. `None` if it is not one.
-    pub(super) fn read(der: &'a [u8]) -> Option<Self> {
-        let (0x30, mut rest, _) = element(der)? else {
+    /// fields in ascending order; and what stands behind it. `None` if it is not one.
+    pub(super) fn read(payload: &'a [u8]) -> Option<Self> {
+        let (0x30, mut rest, trailer) = element(payload)? else {
             return None;
         };
-        let mut summary = Self::default();
+        let mut summary = Self {
+            until: trailer.try_into().ok().map(i64::from_be_bytes),
+            ..Self::default()
+        };
         for (place, kind) in [0x02, 0x02, 0x04, 0x04, 0x04].into_iter().enumerate() {
             let (tag, value, after) = element(rest)?;
             if tag != kind {
@@ -36,6 +59,7 @@ impl<'a> Summary<'a> {
             }
             match place {
                 1 => summary.version = integer(value)?,
+                2 => summary.cipher = value,
                 3 => summary.id = value,
                 _ => {}
             }
@@ -64,6 +88,19 @@ impl<'a> Summary<'a> {
             (None, _) => false,
             (Some(time), timeout) => now > time.saturating_add(timeout.unwrap_or(3)),
         }
+    }
+
+    /// How many seconds it has left at `now`, by its own account.
+    pub(super) fn left(&self, now: i64) -> Option<i64> {
+        let end = self.time?.saturating_add(self.timeout.unwrap_or(3));
+        Some(end.saturating_sub(now).max(0))
+    }
+
+    /// Whether it can be resumed with this cipher suite of TLS 1.3: with the same hash. Of those suites, one has SHA-384.
+    pub(super) fn hashes_as(&self, suite: u16) -> bool {
+        const AES_256_GCM_SHA384: u16 = 0x1302;
+        let own = self.cipher.try_into().map(u16::from_be_bytes);
+        own.is_ok_and(|own| (own == AES_256_GCM_SHA384) == (suite == AES_256_GCM_SHA384))
     }
 }
 
@@ -156,6 +193,15 @@ fn vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
 }
 
+/// The cipher suite that a handshake of TLS 1.3 has settled on, before it looks for a session.
+pub(super) fn suite(ssl: &SslRef) -> Option<u16> {
+    // SAFETY: a live `SSL`, and one of libssl's own ciphers.
+    unsafe {
+        let cipher = ffi::SSL_get_pending_cipher(ssl.as_ptr());
+        (!cipher.is_null()).then(|| ffi::SSL_CIPHER_get_protocol_id(cipher))
+    }
+}
+
 /// The version that the handshake has settled on.
 pub(super) fn version(ssl: &SslRef) -> i64 {
     // SAFETY: a live `SSL`.
@@ -177,13 +223,34 @@ mod tests {
         let summary = Summary::read(SESSION).unwrap();
         let expected = Summary {
             version: 0x0303,
+            cipher: &[0xc0, 0x2f],
             id: &[7],
             time: Some(100),
             timeout: Some(3600),
+            until: None,
         };
         assert_eq!(summary, expected);
         assert!(!summary.is_expired(3700));
         assert!(summary.is_expired(3701));
+        assert_eq!(
+            (summary.left(3000), summary.left(9000)),
+            (Some(700), Some(0))
+        );
+        assert_eq!(
+            (summary.hashes_as(0x1301), summary.hashes_as(0x1302)),
+            (true, false)
+        );
+    }
+
+    #[test]
+    fn the_end_of_the_authentication_stands_behind_it() {
+        let payload = seal(SESSION.to_vec(), 1 << 33);
+        assert_eq!(Summary::read(&payload).unwrap().until, Some(1 << 33));
+        assert_eq!(Summary::read(&payload[1..]), None);
+        assert_eq!(
+            Summary::read(&payload[..payload.len() - 1]).unwrap().until,
+            None
+        );
     }
 
     #[test]

@@ -5,12 +5,16 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint, c_void};
 
-use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
+use openssl_sys::{SSL, SSL_CIPHER, SSL_CTX, SSL_SESSION};
 
 /// `SSL_OP_NO_ANTI_REPLAY`: single use is the application's business.
 pub(super) const NO_ANTI_REPLAY: u64 = 1 << 24;
 /// `SSL_OP_NO_TICKET`.
 pub(super) const NO_TICKET: u64 = 1 << 14;
+/// `ERR_LIB_SSL`.
+pub(super) const ERR_LIB_SSL: c_int = 20;
+/// `SSL_R_UNEXPECTED_EOF_WHILE_READING`, since 3.0.
+pub(super) const UNEXPECTED_EOF: c_int = 294;
 /// `TLSEXT_TYPE_server_name`.
 pub(super) const SERVER_NAME: c_uint = 0;
 /// `TLSEXT_TYPE_early_data`.
@@ -39,6 +43,8 @@ type ExDup = unsafe extern "C" fn(
 
 unsafe extern "C" {
     pub(super) fn SSL_get_options(ssl: *const SSL) -> u64;
+    pub(super) fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
+    pub(super) fn SSL_CIPHER_get_protocol_id(cipher: *const SSL_CIPHER) -> u16;
     pub(super) fn SSL_in_init(ssl: *const SSL) -> c_int;
     pub(super) fn SSL_client_hello_get0_ext(
         ssl: *mut SSL,

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_long, c_uchar, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -11,17 +11,16 @@ use openssl::ssl::{NameType, Ssl, SslContext, SslRef, SslSession, SslSessionRef}
 use openssl_sys as sys;
 
 use super::attached::{Attached, Link};
-use super::der::{self, Summary};
+use super::der;
+use super::terms::{Terms, unix_now, whole};
 use super::{Sessions, UncleanShutdown, ffi};
 use crate::adapter::wipe;
-use crate::cache::handshake::{Side, Usage};
+use crate::cache::handshake::{Side, Terms as _, Usage};
 use crate::clock::Time;
 use crate::connection::Connection;
-use crate::context::Horizon;
+use crate::context::{Context, Generation, Horizon};
 use crate::id::SessionId;
 use crate::session::Session;
-use crate::stats::Event;
-use crate::tagged::TaggedIds;
 
 use foreign_types::ForeignTypeRef;
 
@@ -30,8 +29,8 @@ const TLS1_3: i64 = 0x0304;
 /// The places in libssl's objects, the same for all contexts.
 #[derive(Clone, Copy)]
 pub(super) struct Indexes {
-    /// In an `SSL_CTX`: who makes its ids.
-    pub(super) ids: Index<SslContext, TaggedIds>,
+    /// In an `SSL_CTX`: what was installed there.
+    pub(super) installed: Index<SslContext, Arc<Installed>>,
     /// In an `SSL`: when it was made. The pointer is the number.
     born: c_int,
     /// In an `SSL`: its side of the cache.
@@ -48,7 +47,7 @@ impl Indexes {
         }
         // Two threads may get here at once; the places of one of them are then never used.
         let indexes = Self {
-            ids: SslContext::new_ex_index()?,
+            installed: SslContext::new_ex_index()?,
             born: ffi::ssl_index(born).ok_or_else(ErrorStack::get)?,
             state: Ssl::new_ex_index()?,
             attached: super::attached::index().ok_or_else(ErrorStack::get)?,
@@ -67,18 +66,26 @@ struct State {
     established: bool,
     /// Whether this handshake has asked for what it had taken already.
     retried: bool,
+    /// When what this handshake itself authenticates ends, in seconds since 1970.
+    until: i64,
+    /// The same of the session that was found, which decides if it is resumed.
+    inherited: Option<i64>,
     /// For the sessions of this connection.
     link: Option<Arc<Link>>,
 }
 
 impl State {
     /// The session that this handshake has taken already. libssl looks for it once more in the ClientHello that answers a
-    /// HelloRetryRequest. Asked once, and only for a hello without early data: such data must find nothing that was ever
-    /// used.
-    fn taken(&self, id: &[u8], name: Option<&str>) -> Option<Session> {
+    /// HelloRetryRequest, and the client decides when it sends that. Asked once, and only for a hello without early data:
+    /// such data must find nothing that was ever used.
+    fn taken(&self, id: &[u8], terms: &Terms<'_>) -> Option<Session> {
         let taken = self.connection.session_owned()?;
         let again = self.connection.reused() && !self.established && !self.retried;
-        (again && taken.id() == id && taken.is_for(name)).then_some(taken)
+        let good = taken.id() == id
+            && taken.is_for(terms.name)
+            && terms.cache().is_usable(&taken)
+            && terms.want(&taken);
+        (again && good).then_some(taken)
     }
 }
 
@@ -114,7 +121,11 @@ impl Installed {
         contain(|| {
             let attached = Attached::of(session, self.indexes.attached)?;
             let keeps = self.sessions.unclean == UncleanShutdown::Keep;
-            let failed = || attached.connection.as_ref().is_some_and(|c| c.is_in_init());
+            // An end of the stream without a close_notify is an unclean end, too, although libssl sends an alert for it.
+            let failed = || {
+                let in_init = attached.connection.as_ref().is_some_and(|c| c.is_in_init());
+                in_init && !is_unexpected_eof()
+            };
             (!keeps || failed()).then(|| self.sessions.cache.remove_exact(&attached.session))
         });
     }
@@ -136,28 +147,23 @@ impl Installed {
             state.established = false;
             state.retried = false;
             state.connection.renegotiate();
-            state.connection.set_not_after(self.not_after());
+            state.until = self.until();
+            state.inherited = None;
         }
         Some(state)
     }
 
-    /// The deadline of what a handshake authenticates now. Taken once per handshake: a ticket that goes out later, on the
-    /// same connection, authenticates nobody anew.
-    fn not_after(&self) -> Time {
-        self.sessions.cache.now() + self.sessions.lifetime
+    /// When what a handshake authenticates now ends. Taken once per handshake: a ticket that goes out later, on the same
+    /// connection, authenticates nobody anew.
+    fn until(&self) -> i64 {
+        unix_now().saturating_add(whole(self.sessions.lifetime))
     }
 
     fn begin(self: &Arc<Self>, ssl: &SslRef) -> State {
         let Sessions { cache, context, .. } = &self.sessions;
-        // SAFETY: a live `SSL`. At this index is a number, never a pointer to anything.
-        let born = unsafe { sys::SSL_get_ex_data(ssl.as_ptr(), self.indexes.born) };
-        let generation = match born as u64 {
-            0 => context.generation(),
-            value => context.generation_at(Horizon::from_value(value)),
-        };
+        let generation = self.generation(context, ssl);
         let mut connection = Connection::new(cache, context, generation, Side::Server, false);
         connection.set_external_lookups(self.sessions.external_lookups);
-        connection.set_not_after(self.not_after());
         // libssl says by its remove callback what a bad end is.
         connection.close();
         let keeps = self.sessions.unclean == UncleanShutdown::Keep;
@@ -167,7 +173,19 @@ impl Installed {
             random: random(ssl),
             established: false,
             retried: false,
+            until: self.until(),
+            inherited: None,
             link: keeps.then(|| Link::new(ssl.as_ptr())),
+        }
+    }
+
+    /// A context's generation when the `SSL` was made.
+    fn generation(&self, context: &Context, ssl: &SslRef) -> Generation {
+        // SAFETY: a live `SSL`. At this index is a number, never a pointer to anything.
+        let born = unsafe { sys::SSL_get_ex_data(ssl.as_ptr(), self.indexes.born) };
+        match born as u64 {
+            0 => context.generation(),
+            value => context.generation_at(Horizon::from_value(value)),
         }
     }
 
@@ -182,45 +200,43 @@ impl Installed {
             false => der::requested_name(ssl).ok()?,
         };
         let version = der::version(ssl);
-        let usage = if version == TLS1_3 {
-            Usage::Once
-        } else {
-            Usage::Again
-        };
-        let unix = unix_now();
-        let want = |session: &Session| {
-            let same = |summary: &Summary<'_>| summary.version == version && summary.id == id;
-            let Some(summary) = Summary::read(session.payload()).filter(same) else {
-                return false;
-            };
-            // A session from outside has its own idea of its age, which nobody has compared with anything yet.
-            let expired = session.deadline() == Time::ZERO && summary.is_expired(unix);
-            if expired {
-                cache.count(Event::Timeout);
-            }
-            !expired
-        };
-
-        let may_retry = version == TLS1_3 && !der::has_early_data(ssl);
+        let is_tls13 = version == TLS1_3;
+        let suite = is_tls13.then(|| der::suite(ssl)).flatten();
+        let may_retry = is_tls13 && !der::has_early_data(ssl);
         let state = self.state(ssl)?;
-        let found = match state.taken(id, name.as_deref()).filter(|_| may_retry) {
+        let terms = Terms {
+            sessions: &self.sessions,
+            generation: state.connection.generation(),
+            name: name.as_deref(),
+            id,
+            version,
+            suite,
+            now: unix_now(),
+        };
+        let found = match state.taken(id, &terms).filter(|_| may_retry) {
             Some(taken) => {
                 state.retried = true;
                 taken
             }
             None => {
-                state.connection.set_server_name(name.as_deref());
-                state.connection.look_up(id, usage, want)?.clone()
+                let usage = if is_tls13 { Usage::Once } else { Usage::Again };
+                state.connection.set_server_name(terms.name);
+                state.connection.look_up(id, usage, &terms)?.clone()
             }
         };
+        state.inherited = Some(terms.until(&found));
         let connection = state.link.clone();
         let session = SslSession::from_der(found.payload()).ok()?;
-        self.outlive(&session, &found, unix);
-        let attached = Attached {
-            session: found,
-            connection,
-        };
-        attached.attach(&session, self.indexes.attached);
+        self.outlive(&session, &found, terms.now);
+        if !is_tls13 {
+            // Only what was taken may be asked for again, and only what is still in the cache can be removed from it.
+            state.connection.decline();
+            let attached = Attached {
+                session: found,
+                connection,
+            };
+            attached.attach(&session, self.indexes.attached);
+        }
         Some(session)
     }
 
@@ -251,41 +267,72 @@ impl Installed {
             return None;
         }
         let id = SessionId::new(session.id()).ok()?;
-        let name = match (
-            self.sessions.any_server_name,
-            ssl.servername_raw(NameType::HOST_NAME),
-        ) {
-            (true, _) | (_, None) => None,
-            (false, Some(name)) => Some(std::str::from_utf8(name).ok()?.to_owned()),
+        let name = match ssl.servername_raw(NameType::HOST_NAME) {
+            // A name that can't be compared.
+            Some(b"") => return None,
+            Some(name) if !self.sessions.any_server_name => {
+                Some(std::str::from_utf8(name).ok()?.to_owned())
+            }
+            _ => None,
         };
+        let host = self.host(ssl)?;
         let resumed = ssl.session_reused();
-        // SAFETY: a live session.
-        let timeout = unsafe { sys::SSL_SESSION_get_timeout(session.as_ptr()) };
+        // SAFETY: a live session, which no cache of libssl's has.
+        let timeout = unsafe {
+            if resumed {
+                // It was inherited, and means nothing; in particular it must not end up in the DER.
+                ffi::SSL_SESSION_set_timeout(session.as_ptr(), self.timeout);
+            }
+            sys::SSL_SESSION_get_timeout(session.as_ptr())
+        };
 
         let state = self.state(ssl)?;
+        state.established = true;
+        let until = match state.inherited {
+            Some(inherited) if resumed => inherited,
+            _ => state.until,
+        };
         let connection = &mut state.connection;
         if !resumed {
             // What was found, if anything, libssl has refused.
             connection.decline();
         }
         connection.set_server_name(name.as_deref());
-        let mut builder = connection.session_builder(id);
-        // One that was changed by the application; a resumed session's was inherited, and means nothing.
-        if !resumed && timeout != self.timeout {
+        connection.set_not_after(self.sessions.moment(until));
+        let mut builder = connection.session_builder(id).tag(host);
+        // One that was changed by the application.
+        if timeout != self.timeout {
             builder = builder.timeout(Duration::from_secs(u64::try_from(timeout).unwrap_or(0)));
         }
-        let mut der = session.to_der().ok()?;
-        let built = builder.build(&der);
-        wipe(&mut der);
+        let mut payload = der::seal(session.to_der().ok()?, until);
+        let built = builder.build(&payload);
+        wipe(&mut payload);
         let built = built.ok()?;
         connection.establish(built.clone());
-        state.established = true;
+        connection.forget();
         let attached = Attached {
             session: built,
             connection: state.link.clone(),
         };
         attached.attach(session, self.indexes.attached);
         Some(())
+    }
+
+    /// The number of the context that a server name callback has switched to, as of the connection's start, so that a
+    /// session of a host ends with that host's context, too; zero if there is no other. `None` if it is over already.
+    fn host(&self, ssl: &SslRef) -> Option<u64> {
+        let Some(host) = ssl.ssl_context().ex_data(self.indexes.installed) else {
+            return Some(0);
+        };
+        let own = host.sessions.context.id() == self.sessions.context.id();
+        // Another cache's numbers can't be looked up in this one.
+        if own || !host.sessions.cache.is_same(&self.sessions.cache) {
+            return Some(0);
+        }
+        match self.generation(&host.sessions.context, ssl).number() {
+            0 => None,
+            number => Some(number.into()),
+        }
     }
 }
 
@@ -309,8 +356,9 @@ pub(super) unsafe extern "C" fn generate(
             )
         };
         let indexes = Indexes::new().ok()?;
-        let tagged = ssl.ssl_context().ex_data(indexes.ids);
-        match tagged.and_then(|ids| ids.generate().ok()) {
+        let installed = ssl.ssl_context().ex_data(indexes.installed);
+        let ids = installed.and_then(|installed| installed.sessions.ids);
+        match ids.and_then(|ids| ids.generate().ok()) {
             Some(tagged) if tagged.as_bytes().len() == id.len() => {
                 id.copy_from_slice(tagged.as_bytes());
                 Some(())
@@ -345,19 +393,19 @@ pub(super) fn seconds(duration: Duration) -> c_long {
     c_long::try_from(rounded).map_or(LONGEST, |seconds| seconds.min(LONGEST))
 }
 
+/// Whether what this thread's libssl complained of last is the end of a stream without a close_notify.
+fn is_unexpected_eof() -> bool {
+    // SAFETY: reads the thread's own queue.
+    let error = unsafe { sys::ERR_peek_last_error() };
+    let (library, reason) = (sys::ERR_GET_LIB(error), sys::ERR_GET_REASON(error));
+    library == ffi::ERR_LIB_SSL && reason == ffi::UNEXPECTED_EOF
+}
+
 /// The client's random number.
 fn random(ssl: &SslRef) -> [u8; 32] {
     let mut random = [0; 32];
     ssl.client_random(&mut random);
     random
-}
-
-fn unix_now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
 }
 
 /// Calls what libssl has called; a panic ends here.

@@ -129,7 +129,7 @@ fn hits() {
             ctx.set_ciphersuites("TLS_AES_128_GCM_SHA256").unwrap();
         })
     }
-    fn hits_of<S: Server>(other: Client) -> i64 {
+    fn looked_up<S: Server>(other: Client) -> (i64, i64) {
         let mut on = Bench::<S>::new(Plan::new(Protocol::Tls1_3));
         on.client = first();
         let link = on.connect(None);
@@ -139,10 +139,10 @@ fn hits() {
         let link = on.connect(Some(&session));
         assert!(!link.reused());
         link.close();
-        on.books().hits
+        (on.books().hits, on.books().misses)
     }
-    assert_eq!(hits_of::<Own>(other()), 0, "it was not resumed");
-    assert_eq!(hits_of::<Installed>(other()), 1, "it was found");
+    assert_eq!(looked_up::<Own>(other()), (0, 0), "found, and not resumed");
+    assert_eq!(looked_up::<Installed>(other()), (0, 1), "of no use");
 
     // One that both hellos of a handshake offer.
     fn retry<S: Server>() -> i64 {
