@@ -3,6 +3,8 @@
 
 use std::io::{self, Read};
 
+use crate::reader::Reader;
+
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
@@ -43,7 +45,7 @@ pub(crate) fn offered_session(first_flight: &[u8]) -> Option<Offer> {
     let session_id = hello.vector8()?;
     hello.vector16()?;
     hello.vector8()?;
-    if let Some(psk) = find_extension(hello, PRE_SHARED_KEY) {
+    if let Some(psk) = Reader(hello.vector16()?).extension(PRE_SHARED_KEY) {
         let identity = Reader(Reader(psk).vector16()?).vector16()?;
         return Some(Offer {
             id: identity.to_vec(),
@@ -84,59 +86,9 @@ fn accepts_psk(record: &[u8]) -> Option<bool> {
     }
     hello.vector8()?;
     hello.take(2 + 1)?;
-    Some(find_extension(hello, PRE_SHARED_KEY).is_some())
-}
-
-/// The body of the extension `wanted`, if the hello's extensions, which are next in `rest`, have it.
-fn find_extension(mut rest: Reader<'_>, wanted: u16) -> Option<&[u8]> {
-    let mut extensions = Reader(rest.vector16()?);
-    while let Some(kind) = extensions.u16() {
-        let body = extensions.vector16()?;
-        if kind == wanted {
-            return Some(body);
-        }
-    }
-    None
-}
-
-/// Takes big-endian numbers and length-prefixed vectors off the front of a slice.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn number(&mut self, bytes: usize) -> Option<usize> {
-        Some(
-            self.take(bytes)?
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-        )
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        Some(self.take(1)?[0])
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(self.number(2)? as u16)
-    }
-
-    fn vector8(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(1)?;
-        self.take(length)
-    }
-
-    fn vector16(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(2)?;
-        self.take(length)
-    }
-
-    fn vector24(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(3)?;
-        self.take(length)
-    }
+    Some(
+        Reader(hello.vector16()?)
+            .extension(PRE_SHARED_KEY)
+            .is_some(),
+    )
 }

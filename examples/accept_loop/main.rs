@@ -23,6 +23,7 @@ mod listen;
 mod net;
 mod pki;
 mod progress;
+mod reader;
 mod replay;
 mod report;
 mod run;

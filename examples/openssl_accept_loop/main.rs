@@ -31,6 +31,8 @@ mod net;
 mod pki;
 #[path = "../accept_loop/progress.rs"]
 mod progress;
+#[path = "../accept_loop/reader.rs"]
+mod reader;
 #[path = "../accept_loop/replay.rs"]
 mod replay;
 #[path = "../accept_loop/report.rs"]

@@ -1,6 +1,7 @@
 //! What is read off the wire: the session that a recorded hello offers, and what a server answered.
 
 use super::hello::kind;
+use super::reader::Reader;
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -57,9 +58,10 @@ impl Answer {
         }
         let echoed = hello.vector8()?;
         hello.take(2 + 1)?;
-        let rest = hello.0;
-        let resumed = if find(rest, kind::SUPPORTED_VERSIONS).is_some() {
-            find(rest, kind::PRE_SHARED_KEY).is_some()
+        // TLS 1.2 hellos may end here.
+        let rest = Reader(hello.vector16().unwrap_or_default());
+        let resumed = if rest.extension(kind::SUPPORTED_VERSIONS).is_some() {
+            rest.extension(kind::PRE_SHARED_KEY).is_some()
         } else {
             !offered.is_empty() && echoed == offered
         };
@@ -78,55 +80,9 @@ pub(crate) fn offered(first_flight: &[u8]) -> Option<Vec<u8>> {
     let session_id = hello.vector8()?;
     hello.vector16()?;
     hello.vector8()?;
-    if let Some(keys) = find(hello.0, kind::PRE_SHARED_KEY) {
+    let extensions = Reader(hello.vector16().unwrap_or_default());
+    if let Some(keys) = extensions.extension(kind::PRE_SHARED_KEY) {
         return Some(Reader(Reader(keys).vector16()?).vector16()?.to_vec());
     }
     (!session_id.is_empty()).then(|| session_id.to_vec())
-}
-
-/// The body of an extension, in what follows the compression method. TLS 1.2 hellos may end there.
-fn find(rest: &[u8], wanted: u16) -> Option<&[u8]> {
-    let mut extensions = Reader(Reader(rest).vector16()?);
-    while let Some(kind) = extensions.number(2) {
-        let body = extensions.vector16()?;
-        if kind == usize::from(wanted) {
-            return Some(body);
-        }
-    }
-    None
-}
-
-/// Takes big-endian numbers and length-prefixed vectors off the front of a slice.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn number(&mut self, bytes: usize) -> Option<usize> {
-        let taken = self.take(bytes)?;
-        Some(taken.iter().fold(0, |sum, b| sum << 8 | usize::from(*b)))
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        Some(self.take(1)?[0])
-    }
-
-    fn vector8(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(1)?;
-        self.take(length)
-    }
-
-    fn vector16(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(2)?;
-        self.take(length)
-    }
-
-    fn vector24(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(3)?;
-        self.take(length)
-    }
 }

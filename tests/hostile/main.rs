@@ -42,6 +42,8 @@ mod identities;
 #[cfg(feature = "openssl")]
 mod over_openssl;
 mod over_rustls;
+#[path = "../../examples/accept_loop/reader.rs"]
+mod reader;
 #[cfg(feature = "openssl")]
 mod retried;
 mod site;

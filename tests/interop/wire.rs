@@ -28,6 +28,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+#[path = "../../examples/accept_loop/reader.rs"]
+mod reader;
+
+use reader::Reader;
+
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
@@ -156,7 +161,11 @@ struct Offer {
 impl Offer {
     fn of(record: &[u8]) -> Self {
         let hello = hello(record, CLIENT_HELLO);
-        let extension = |kind| hello.as_ref().and_then(|hello| hello.extension(kind));
+        let extension = |kind| {
+            hello
+                .as_ref()
+                .and_then(|hello| hello.extensions.extension(kind))
+        };
         let name = extension(SERVER_NAME).and_then(|body| {
             let mut list = Reader(Reader(body).vector16()?);
             list.take(1)?;
@@ -181,9 +190,10 @@ impl Offer {
     fn line(&self, answer: &[u8]) -> String {
         let (version, answer) = match hello(answer, SERVER_HELLO) {
             None => ("-", "refused"),
-            Some(hello) if hello.extension(SUPPORTED_VERSIONS) == Some(&TLS13) => {
-                ("1.3", answer_of(hello.extension(PRE_SHARED_KEY).is_some()))
-            }
+            Some(hello) if hello.extensions.extension(SUPPORTED_VERSIONS) == Some(&TLS13) => (
+                "1.3",
+                answer_of(hello.extensions.extension(PRE_SHARED_KEY).is_some()),
+            ),
             Some(hello) => {
                 let same = !self.session.is_empty() && hello.session_id == self.session;
                 ("1.2", answer_of(same))
@@ -213,12 +223,12 @@ struct Hello<'a> {
 /// Reads the hello in a record; `None` if there is none.
 fn hello(record: &[u8], kind: u8) -> Option<Hello<'_>> {
     let mut record = Reader(record);
-    if record.take(1)? != [HANDSHAKE] {
+    if record.u8()? != HANDSHAKE {
         return None;
     }
     record.take(2)?;
     let mut message = Reader(record.vector16()?);
-    if message.take(1)? != [kind] {
+    if message.u8()? != kind {
         return None;
     }
     let mut body = Reader(message.vector24()?);
@@ -237,49 +247,4 @@ fn hello(record: &[u8], kind: u8) -> Option<Hello<'_>> {
         session_id,
         extensions,
     })
-}
-
-impl<'a> Hello<'a> {
-    /// The body of an extension.
-    fn extension(&self, wanted: u16) -> Option<&'a [u8]> {
-        let mut rest = Reader(self.extensions.0);
-        while let Some(kind) = rest.number(2) {
-            let body = rest.vector16()?;
-            if kind == usize::from(wanted) {
-                return Some(body);
-            }
-        }
-        None
-    }
-}
-
-/// Takes big-endian numbers and length-prefixed vectors off the front of a slice.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn number(&mut self, bytes: usize) -> Option<usize> {
-        let bytes = self.take(bytes)?.iter();
-        Some(bytes.fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
-    }
-
-    fn vector8(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(1)?;
-        self.take(length)
-    }
-
-    fn vector16(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(2)?;
-        self.take(length)
-    }
-
-    fn vector24(&mut self) -> Option<&'a [u8]> {
-        let length = self.number(3)?;
-        self.take(length)
-    }
 }
