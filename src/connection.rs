@@ -205,9 +205,8 @@ impl Connection {
     pub fn establish(&mut self, session: Session) -> bool {
         self.finish();
         self.session = Some(session.clone());
-        if let Offer::Reused { claimed } = &mut self.offer {
-            // From here on there is nothing to claim: this session is another one.
-            *claimed = true;
+        if matches!(self.offer, Offer::Reused { .. }) {
+            self.offer = Offer::Past;
         }
         self.known = self.resumable && self.cache.establish(self.side, session);
         self.known
@@ -232,7 +231,7 @@ impl Connection {
                 self.offer = Offer::Reused { claimed: false };
                 self.cache.count(Event::Hit);
             }
-            Offer::None | Offer::Reused { .. } => {}
+            Offer::None | Offer::Past | Offer::Reused { .. } => {}
         }
         self.count(Event::AcceptGood, Event::ConnectGood);
     }
@@ -273,7 +272,7 @@ impl Connection {
     /// client's once the handshake was finished with it.
     #[doc(alias = "SSL_session_reused")]
     pub fn reused(&self) -> bool {
-        matches!(self.offer, Offer::Reused { .. })
+        matches!(self.offer, Offer::Reused { .. } | Offer::Past)
     }
 
     /// The connection was shut down in order: its session stays.

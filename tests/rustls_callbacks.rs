@@ -260,3 +260,45 @@ fn the_mode_decides_what_handshakes_may_do() {
     assert_eq!(sessions.get(&key(1)).unwrap(), b"outside");
     assert_eq!(rig.cache.len(), 0);
 }
+
+/// Two nodes that share a store and keep nothing themselves: what is for single use is used at one of them.
+#[test]
+fn what_is_in_a_shared_store_is_taken_by_one_of_two_nodes() {
+    type Store = Arc<Mutex<std::collections::HashMap<SessionId, Vec<u8>>>>;
+    let store = Store::default();
+    let mode = CacheMode::SERVER | CacheMode::NO_INTERNAL;
+    let rigs = [(); 2].map(|()| {
+        let (write, read) = (Arc::clone(&store), Arc::clone(&store));
+        let builder = SessionCache::builder()
+            .mode(mode)
+            .on_new(move |session| {
+                let value = session.payload().to_vec();
+                write.lock().unwrap().insert(session.session_id(), value);
+                true
+            })
+            .on_get(move |lookup| {
+                let mut store = read.lock().unwrap();
+                let value = if lookup.single_use {
+                    store.remove(lookup.id)
+                } else {
+                    store.get(lookup.id).cloned()
+                };
+                Session::new(lookup.context, *lookup.id, &value?).ok()
+            });
+        Rig::with(builder)
+    });
+    let nodes = rigs.each_ref().map(sessions);
+    for made_by in [0, 1] {
+        for first in [0, 1] {
+            assert!(nodes[made_by].put(key(1), b"state".to_vec()));
+            // Read as often as anybody likes.
+            assert!(nodes.iter().all(|node| node.get(&key(1)).is_some()));
+            assert_eq!(nodes[first].take(&key(1)).unwrap(), b"state");
+            for again in [1 - first, first] {
+                assert_eq!(nodes[again].take(&key(1)), None);
+                assert_eq!(nodes[again].get(&key(1)), None);
+            }
+        }
+    }
+    assert!(rigs.iter().all(|rig| rig.cache.is_empty()));
+}

@@ -5,8 +5,10 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::{Rig, assert_settled, secs};
 use refrain::adapter::rustls::Sessions;
@@ -183,41 +185,87 @@ fn a_refusing_callback_and_a_mode_that_is_off_cost_only_the_resumption() {
     }
 }
 
+/// A store that hands out once what is for single use.
+type Store = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
+
+/// A cache on this store.
+fn node(store: &Store, mode: CacheMode) -> Rig {
+    let (write, read) = (store.clone(), store.clone());
+    let builder = SessionCache::builder()
+        .mode(mode)
+        .on_new(move |session| {
+            let (key, value) = (session.id().to_vec(), session.payload().to_vec());
+            write.lock().unwrap().insert(key, value);
+            true
+        })
+        .on_get(move |lookup| {
+            let mut store = read.lock().unwrap();
+            let key = lookup.id.as_bytes();
+            let value = if lookup.single_use {
+                store.remove(key)
+            } else {
+                store.get(key).cloned()
+            };
+            Session::new(lookup.context, *lookup.id, &value?).ok()
+        });
+    Rig::with(builder)
+}
+
 /// Two servers, each with its own cache, share their sessions by the callbacks.
 #[test]
 fn a_session_resumes_on_another_server_by_way_of_an_external_store() {
-    type Shared = std::sync::Mutex<std::collections::HashMap<Vec<u8>, Vec<u8>>>;
     for version in VERSIONS {
-        let (store, pki) = (Arc::new(Shared::default()), Pki::new());
-        let supplied = Arc::new(AtomicUsize::new(0));
-        let node = || {
-            let (write, read, count) = (store.clone(), store.clone(), supplied.clone());
-            let builder = SessionCache::builder()
-                .on_new(move |session| {
-                    let (key, value) = (session.id().to_vec(), session.payload().to_vec());
-                    write.lock().unwrap().insert(key, value);
-                    true
-                })
-                .on_get(move |lookup| {
-                    let mut store = read.lock().unwrap();
-                    let key = lookup.id.as_bytes();
-                    let value = if lookup.single_use {
-                        store.remove(key)
-                    } else {
-                        store.get(key).cloned()
-                    }?;
-                    count.fetch_add(1, Ordering::SeqCst);
-                    Session::new(lookup.context, *lookup.id, &value).ok()
-                });
-            Rig::with(builder)
-        };
-        let (one, two) = (node(), node());
+        let (store, pki) = (Store::default(), Pki::new());
+        let [one, two] = [(); 2].map(|()| node(&store, CacheMode::SERVER));
         let (first, second) = (pki.server(&one.cache, "x"), pki.server(&two.cache, "x"));
         let client = pki.client(version);
         assert!(!connect(&client, &first));
         assert!(connect(&client, &second), "{version:?}");
-        assert_eq!(supplied.load(Ordering::SeqCst), 1);
         assert_eq!(two.cache.stats().external_hits, 1);
+    }
+}
+
+/// Two servers that keep nothing themselves, and get the same flight of early data.
+#[test]
+fn early_data_is_accepted_by_one_of_two_servers_that_share_a_store() {
+    for first in [0, 1] {
+        let (store, pki) = (Store::default(), Pki::new());
+        let mode = CacheMode::SERVER | CacheMode::NO_INTERNAL;
+        let rigs = [(); 2].map(|()| node(&store, mode));
+        let servers = rigs.each_ref().map(|rig| {
+            let mut config = ServerConfig::clone(&pki.server(&rig.cache, "x"));
+            config.max_early_data_size = 1000;
+            Arc::new(config)
+        });
+        let mut client = ClientConfig::clone(&pki.client(&rustls::version::TLS13));
+        client.enable_early_data = true;
+        let client = Arc::new(client);
+        assert!(!connect(&client, &servers[0]));
+        let name = ServerName::try_from("server.example").unwrap();
+        let mut side = ClientConnection::new(client, name).unwrap();
+        side.early_data().unwrap().write_all(b"pay").unwrap();
+        let mut flight = Vec::new();
+        while side.wants_write() {
+            side.write_tls(&mut flight).unwrap();
+        }
+        let read = |n: usize| {
+            let mut server = ServerConnection::new(servers[n].clone()).unwrap();
+            let mut bytes = &flight[..];
+            while !bytes.is_empty() {
+                server.read_tls(&mut bytes).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            let mut data = Vec::new();
+            if let Some(mut early) = server.early_data() {
+                early.read_to_end(&mut data).unwrap();
+            }
+            data
+        };
+        assert_eq!(read(first), b"pay");
+        for again in [1 - first, first] {
+            assert_eq!(read(again), b"", "first at {first}, then at {again}");
+        }
+        assert!(rigs.iter().all(|rig| rig.cache.is_empty()));
     }
 }
 

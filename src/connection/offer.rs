@@ -20,6 +20,8 @@ pub(super) enum Offer {
     Held,
     /// It is resumed.
     Reused { claimed: bool },
+    /// It was resumed, and the connection's session is another one by now.
+    Past,
     /// A client's, before the server has answered.
     Open,
 }
@@ -48,11 +50,15 @@ impl Connection {
         usage: Usage,
         terms: &impl Terms,
     ) -> Option<&Session> {
-        if self.offer != Offer::None {
-            self.decline();
-        }
         if self.side == Side::Client {
             return None;
+        }
+        if self.finished {
+            // Another handshake of the connection, whose session stays until there is another.
+            self.offer = Offer::None;
+            self.inherited = Time::MAX;
+        } else {
+            self.decline();
         }
         let name = self.server_name.as_deref();
         let terms = Named {
@@ -99,7 +105,7 @@ impl Connection {
         };
         let won = match self.offer {
             Offer::Held | Offer::Reused { claimed: true } => true,
-            Offer::None => return false,
+            Offer::None | Offer::Past => return false,
             Offer::Unclaimed | Offer::Open | Offer::Reused { claimed: false } => {
                 // A client's may be kept outside only: that it is used up is news to whoever keeps it.
                 let outside = self.side == Side::Client && session.deadline() == Time::ZERO;
@@ -116,9 +122,12 @@ impl Connection {
         won
     }
 
-    /// Gives up the session that was found or offered: the handshake will be a full one. The cache keeps it, if it still has
+    /// Gives up the session that was found or offered, if there is one: the handshake will be a full one. The cache keeps it, if it still has
     /// it. A client whose server has refused says so by this, which counts as a miss.
     pub fn decline(&mut self) {
+        if matches!(self.offer, Offer::None | Offer::Past) {
+            return;
+        }
         if self.offer == Offer::Open {
             self.cache.count(Event::Miss);
         }

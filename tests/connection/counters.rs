@@ -200,3 +200,41 @@ fn each_number_is_the_statistics_own() {
         (stats.timeouts, stats.evicted)
     );
 }
+
+#[test]
+fn an_id_that_is_none_is_a_miss_unless_it_is_empty_or_nothing_is_looked_up() {
+    let long = [7; 33];
+    let ids: [(&[u8], u64); 3] = [(&[], 0), (&long, 1), (&long[..32], 1)];
+    for (mode, looks) in [
+        (CacheMode::SERVER, 1),
+        (CacheMode::OFF, 0),
+        (CacheMode::CLIENT, 0),
+        (CacheMode::SERVER | CacheMode::NO_INTERNAL_LOOKUP, 0),
+    ] {
+        let shop = Shop::with(mode);
+        for (id, counts) in ids {
+            let before = counters(&shop);
+            assert!(shop.accept().resume(id).is_none());
+            assert!(shop.accept().resume_once(id).is_none());
+            let misses = since(&shop, before).misses;
+            assert_eq!(misses, 2 * counts * looks, "{mode:?}, {} bytes", id.len());
+        }
+    }
+}
+
+/// It is ready for the next one from there on, which so counts as begun, though nobody may ever come.
+#[test]
+fn clearing_counts_a_further_handshake() {
+    let shop = Shop::with(CacheMode::BOTH);
+    for mut connection in [shop.accept(), shop.connect()] {
+        connection.close();
+        connection.clear();
+        connection.close();
+    }
+    let expected = SessCounters {
+        accept: 2,
+        connect: 2,
+        ..SessCounters::default()
+    };
+    assert_eq!(counters(&shop), expected);
+}

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod afterwards;
 mod client;
 mod counters;
 mod ends;

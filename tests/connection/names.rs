@@ -1,5 +1,7 @@
 //! A session is bound to the server name that it was made under, or to its absence (CVE-2025-23419).
 
+use std::sync::{Arc, Mutex};
+
 use refrain::{Connection, Session};
 
 use super::common::{id, number};
@@ -134,4 +136,44 @@ fn the_name_can_be_taken_back() {
     assert!(connection.resume(key(1)).is_none());
     connection.set_server_name(None);
     assert!(connection.resume(key(1)).is_some());
+}
+
+#[test]
+fn an_empty_name_is_none() {
+    let shop = Shop::new();
+    for (n, made) in [(1, Some("")), (2, None)] {
+        let mut maker = named(&shop, made);
+        assert!(establish(&mut maker, n));
+        assert_eq!(maker.session().unwrap().server_name(), None);
+        maker.close();
+        for (asked, expected) in [(None, true), (Some(""), true), (Some("a.example"), false)] {
+            let found = named(&shop, asked).resume(key(n)).is_some();
+            assert_eq!(found, expected, "made under {made:?}, asked for {asked:?}");
+        }
+    }
+    // It takes back what there was.
+    let mut connection = named(&shop, Some("a.example"));
+    connection.set_server_name(Some(""));
+    assert!(connection.resume(key(1)).is_some());
+}
+
+#[test]
+fn the_callback_is_told_the_name_that_was_asked_for() {
+    let shop = Shop::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    shop.supply_by(1, move |lookup| {
+        log.lock()
+            .unwrap()
+            .push(lookup.server_name.map(str::to_owned));
+        None
+    });
+    for asked in [None, Some("a.example"), Some("A.Example"), Some("")] {
+        assert!(named(&shop, asked).resume(key(1)).is_none());
+        assert!(named(&shop, asked).resume_once(key(1)).is_none());
+    }
+    let expected = [None, Some("a.example"), Some("a.example"), None];
+    let expected = expected.map(|name| [name; 2]).concat();
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().map(Option::as_deref).eq(expected), "{seen:?}");
 }

@@ -1,70 +1,28 @@
 //! Stores outside of the process, by way of the callbacks.
 
-use std::collections::HashMap;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use openssl::ssl::SslContext;
-use refrain::{CacheMode, Lookup, RemovalCause, Session, SessionCache};
+use refrain::{CacheMode, Lookup, RemovalCause, Session};
 
 use super::common::Rig;
 use super::memory::Side;
 use super::party::{Client, NAME, VERSIONS, Version, finish, server};
-
-/// A store that servers share, and what it was asked for.
-#[derive(Default)]
-struct Store {
-    /// By id: server name and state.
-    sessions: HashMap<Vec<u8>, (Option<String>, Vec<u8>)>,
-    asked: Vec<bool>,
-}
-
-type Shared = Arc<Mutex<Store>>;
-
-/// A server with a cache of its own on the store.
-fn node(store: &Shared) -> (Rig, SslContext) {
-    let (write, read) = (Arc::clone(store), Arc::clone(store));
-    let builder = SessionCache::builder()
-        .on_new(move |session| {
-            let name = session.server_name().map(str::to_owned);
-            let value = (name, session.payload().to_vec());
-            let sessions = &mut write.lock().unwrap().sessions;
-            sessions.insert(session.id().to_vec(), value);
-            true
-        })
-        .on_get(move |lookup| {
-            let mut store = read.lock().unwrap();
-            store.asked.push(lookup.single_use);
-            let key = lookup.id.as_bytes();
-            let (name, value) = if lookup.single_use {
-                store.sessions.remove(key)?
-            } else {
-                store.sessions.get(key).cloned()?
-            };
-            let builder = Session::builder(lookup.context, *lookup.id);
-            match &name {
-                Some(name) => builder.server_name(name).build(&value).ok(),
-                None => builder.build(&value).ok(),
-            }
-        });
-    let rig = Rig::with(builder);
-    let server = server(&rig.cache);
-    (rig, server)
-}
+use super::store::Store;
 
 #[test]
 fn a_session_resumes_on_another_server_by_way_of_the_store() {
     for version in VERSIONS {
-        let store = Shared::default();
-        let nodes = [node(&store), node(&store)];
+        let store = Store::default();
+        let nodes = [store.node(), store.node()];
         let client = Client::new(version);
         assert!(!client.visit(&nodes[0].1));
         for n in 1..=4 {
             assert!(client.visit(&nodes[n % 2].1), "{version:?}");
         }
         let single_use = version == Version::Tls13;
-        let asked = std::mem::take(&mut store.lock().unwrap().asked);
-        assert!(!asked.is_empty() && asked.iter().all(|once| *once == single_use));
+        let asked = std::mem::take(&mut store.lock().asked);
+        assert!(!asked.is_empty() && asked.iter().all(|asked| asked.single_use == single_use));
         // What was used up elsewhere may still be here, but not the other way round.
         assert_eq!(
             nodes[1].0.cache.stats().external_hits,
@@ -76,8 +34,8 @@ fn a_session_resumes_on_another_server_by_way_of_the_store() {
 #[test]
 fn a_server_name_binds_what_comes_from_outside_too() {
     for version in VERSIONS {
-        let store = Shared::default();
-        let nodes = [node(&store), node(&store)];
+        let store = Store::default();
+        let nodes = [store.node(), store.node()];
         let client = Client::new(version);
         assert!(!client.visit_as(Some("a.example"), &nodes[0].1));
         assert!(
@@ -132,16 +90,14 @@ fn whatever_the_store_answers_the_handshake_goes_on() {
     ];
     for version in VERSIONS {
         for (what, answer) in answers {
-            let store = Shared::default();
-            let (rig, server) = node(&store);
+            let store = Store::default();
+            let (rig, server) = store.node();
             let client = Client::new(version);
             assert!(!client.visit(&server));
-            let kept = Arc::clone(&store);
+            let kept = store.clone();
             rig.cache
                 .set_on_get(Some(Arc::new(move |lookup: &Lookup<'_>| {
-                    let state = kept.lock().unwrap().sessions[lookup.id.as_bytes()]
-                        .1
-                        .clone();
+                    let state = kept.lock().sessions[lookup.id.as_bytes()].state.clone();
                     answer(lookup, &state)
                 })));
             rig.cache.clear();

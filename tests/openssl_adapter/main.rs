@@ -7,15 +7,21 @@
 mod common;
 mod memory;
 
+mod ciphers;
 mod contexts;
 mod early_data;
 mod external;
+mod handles;
+mod hosts;
 mod lifetimes;
 mod names;
 mod party;
 mod renegotiation;
 mod resumption;
 mod retry;
+mod shared_store;
 mod shutdown;
+mod sockets;
+mod store;
 mod tagged;
 mod tickets;

@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
-    SslContext, SslContextBuilder, SslMethod, SslSession, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    SslContext, SslContextBuilder, SslContextRef, SslMethod, SslSession, SslSessionCacheMode,
+    SslVerifyMode, SslVersion,
 };
 use openssl::x509::X509;
 use refrain::adapter::openssl::Sessions;
@@ -97,6 +97,10 @@ impl Client {
             version,
             sessions,
         }
+    }
+
+    pub(crate) fn context(&self) -> &SslContextRef {
+        &self.context
     }
 
     /// The sessions that it has not used yet, the latest last.

@@ -1,6 +1,6 @@
 //! Ids that their server recognises, made for real sessions.
 
-use openssl::ssl::{NameType, SslContext};
+use openssl::ssl::{NameType, SslContext, SslContextBuilder};
 use refrain::{SessionCache, TaggedIds};
 
 use super::common::Rig;
@@ -52,6 +52,11 @@ fn virtual_hosts(cache: &SessionCache, keys: [u8; 2]) -> SslContext {
     let second = server_with(of("second", keys[1]));
     let mut first = plain_server();
     of("first", keys[0]).install(&mut first).unwrap();
+    switching(first, second)
+}
+
+/// A server whose server name callback switches to the second context.
+fn switching(mut first: SslContextBuilder, second: SslContext) -> SslContext {
     first.set_servername_callback(move |ssl, _| {
         if ssl.servername(NameType::HOST_NAME) == Some("second.example") {
             ssl.set_ssl_context(&second).unwrap();
@@ -75,6 +80,28 @@ fn contexts_that_a_callback_switches_between_need_the_same_key() {
                 let expected = expected || version == Version::Tls12;
                 assert_eq!(resumed, expected, "{version:?}, {name}, {keys:?}");
             }
+        }
+    }
+}
+
+/// A host on which the cache is not installed tags no ids, and the context that recognises them knows none but tagged ones.
+#[test]
+fn a_host_without_ids_of_its_own_resumes_in_tls12_only() {
+    for version in VERSIONS {
+        let rig = Rig::new(100);
+        let second = plain_server().build();
+        let mut first = plain_server();
+        let tagged = sessions(&rig.cache, "first").tagged_ids(ids(1));
+        tagged.install(&mut first).unwrap();
+        let server = switching(first, second);
+        for (name, at_host) in [("first.example", false), ("second.example", true)] {
+            let client = Client::new(version);
+            assert!(!client.visit_as(Some(name), &server));
+            let forged = rig.cache.stats().forged;
+            let strange = at_host && version == Version::Tls13;
+            let resumed = client.visit_as(Some(name), &server);
+            assert_eq!(resumed, !strange, "{version:?}, {name}");
+            assert_eq!(rig.cache.stats().forged - forged, u64::from(strange));
         }
     }
 }

@@ -12,7 +12,7 @@ use openssl_sys as sys;
 
 use super::attached::{Attached, Link};
 use super::der;
-use super::terms::{Terms, unix_now, whole};
+use super::terms::{Terms, tag_of, unix_now, whole};
 use super::{Sessions, UncleanShutdown, ffi};
 use crate::adapter::wipe;
 use crate::cache::handshake::{Side, Terms as _, Usage};
@@ -56,6 +56,13 @@ impl Indexes {
     }
 }
 
+/// When an authentication ends: in seconds since 1970, as the payload says it, and by the cache's own, finer clock.
+#[derive(Clone, Copy)]
+struct End {
+    unix: i64,
+    time: Time,
+}
+
 /// One connection's side of the cache.
 struct State {
     installed: Arc<Installed>,
@@ -66,10 +73,10 @@ struct State {
     established: bool,
     /// Whether this handshake has asked for what it had taken already.
     retried: bool,
-    /// When what this handshake itself authenticates ends, in seconds since 1970.
-    until: i64,
+    /// When what this handshake itself authenticates ends.
+    until: End,
     /// The same of the session that was found, which decides if it is resumed.
-    inherited: Option<i64>,
+    inherited: Option<End>,
     /// For the sessions of this connection.
     link: Option<Arc<Link>>,
 }
@@ -155,8 +162,12 @@ impl Installed {
 
     /// When what a handshake authenticates now ends. Taken once per handshake: a ticket that goes out later, on the same
     /// connection, authenticates nobody anew.
-    fn until(&self) -> i64 {
-        unix_now().saturating_add(whole(self.sessions.lifetime))
+    fn until(&self) -> End {
+        let lifetime = self.sessions.lifetime;
+        End {
+            unix: unix_now().saturating_add(whole(lifetime)),
+            time: self.sessions.cache.now() + lifetime,
+        }
     }
 
     fn begin(self: &Arc<Self>, ssl: &SslRef) -> State {
@@ -224,7 +235,12 @@ impl Installed {
                 state.connection.look_up(id, usage, &terms)?.clone()
             }
         };
-        state.inherited = Some(terms.until(&found));
+        let unix = terms.until(&found);
+        let time = match found.not_after() {
+            Time::MAX => self.sessions.moment(unix),
+            time => time,
+        };
+        state.inherited = Some(End { unix, time });
         let connection = state.link.clone();
         let session = SslSession::from_der(found.payload()).ok()?;
         self.outlive(&session, &found, terms.now);
@@ -298,13 +314,13 @@ impl Installed {
             connection.decline();
         }
         connection.set_server_name(name.as_deref());
-        connection.set_not_after(self.sessions.moment(until));
+        connection.set_not_after(until.time);
         let mut builder = connection.session_builder(id).tag(host);
         // One that was changed by the application.
         if timeout != self.timeout {
             builder = builder.timeout(Duration::from_secs(u64::try_from(timeout).unwrap_or(0)));
         }
-        let mut payload = der::seal(session.to_der().ok()?, until);
+        let mut payload = der::seal(session.to_der().ok()?, until.unix);
         let built = builder.build(&payload);
         wipe(&mut payload);
         let built = built.ok()?;
@@ -331,7 +347,7 @@ impl Installed {
         }
         match self.generation(&host.sessions.context, ssl).number() {
             0 => None,
-            number => Some(number.into()),
+            number => Some(tag_of(number)),
         }
     }
 }

@@ -58,8 +58,7 @@ impl handshake::Terms for Terms<'_> {
             return false;
         };
         // A session of a host whose context was invalidated.
-        let host = u32::try_from(session.tag()).unwrap_or(0);
-        if host != 0 && !self.cache().is_current(host) {
+        if host_of(session.tag()).is_some_and(|host| !self.cache().is_current(host)) {
             return false;
         }
         // A session from outside has its own idea of its age, which nobody has compared with anything yet.
@@ -88,6 +87,19 @@ impl handshake::Terms for Terms<'_> {
             .build(session.payload())
             .ok()
     }
+}
+
+/// What tells a host's number from a tag of the application's.
+const HOST: u64 = 0x5ef2_a1d0 << 32;
+
+/// The tag of a session of this host's context.
+pub(super) fn tag_of(host: u32) -> u64 {
+    HOST | u64::from(host)
+}
+
+/// The host's context that a tag names.
+fn host_of(tag: u64) -> Option<u32> {
+    (tag & !u64::from(u32::MAX) == HOST).then_some(tag as u32)
 }
 
 /// Whole seconds, rounded up.
