@@ -118,3 +118,18 @@ pub(super) fn unix_now() -> i64 {
             i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_applications_tag_is_no_hosts() {
+        for host in [1, 7, u32::MAX] {
+            assert_eq!(host_of(tag_of(host)), Some(host));
+        }
+        for tag in [0, 1, 7, 1 << 40, u64::MAX, u64::from(u32::MAX)] {
+            assert_eq!(host_of(tag), None, "{tag}");
+        }
+    }
+}
