@@ -57,8 +57,8 @@ impl World {
     pub(crate) fn new(roomy: bool, unit: u64, shards: usize) -> Self {
         let (clock, log) = (ManualClock::new(), Log::default());
         let builder = SessionCache::builder()
-            .capacity(if roomy { 10_000 } else { 4 })
-            .max_capacity(10_000)
+            .capacity(if roomy { 500 } else { 4 })
+            .max_capacity(500)
             .byte_budget(if roomy { 1 << 30 } else { 64 * 20 })
             .backlog(1 << 30)
             .shards(shards)

@@ -1,0 +1,5 @@
+//! ClientHellos to a libssl server on a cache.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| refrain_fuzz::run("libssl_hello", data));
