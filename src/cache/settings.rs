@@ -101,8 +101,9 @@ impl SessionCache {
     /// Replaces the new callback; returns the one before, which may still be running.
     ///
     /// It is called on the handshake's thread when a handshake has stored a session, with nothing held; it may use the
-    /// cache. If it answers false, the session is removed again ([`RemovalCause::Refused`](crate::RemovalCause)). A
-    /// panic is contained and counted, and the session stays.
+    /// cache. If it answers false, the session is removed again ([`RemovalCause::Refused`](crate::RemovalCause)); in the
+    /// mode `NO_INTERNAL_STORE` there is nothing to remove, and nothing happens. A panic is contained and counted, and the
+    /// session stays.
     #[doc(alias = "SSL_CTX_sess_set_new_cb")]
     pub fn set_on_new(&self, callback: Option<OnNew>) -> Option<OnNew> {
         self.core.callbacks.new.replace(callback)
