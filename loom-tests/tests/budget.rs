@@ -158,6 +158,39 @@ fn add_against_a_lowered_capacity() {
     );
 }
 
+/// Who has lowered the capacity and then finds the new one kept can rely on it: no add goes above it any more.
+///
+/// Threads: add into the last free entry; lower the capacity to one and look at the entries. Protects: the fences of
+/// `Budget::take` and `Budget::set_limit` (the count is above the limit in the one's eyes, or the limit below the count in
+/// the other's), and the second look at the limit between them.
+#[test]
+fn add_against_a_capacity_seen_kept() {
+    two(
+        "add_against_a_capacity_seen_kept",
+        &["kept", "over"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            assert_eq!(rig.add(rig.session(1, 1)), Added::Inserted);
+            let (_, seen) = run.race(
+                &rig,
+                |rig| rig.add(rig.session(2, 2)),
+                |rig| {
+                    rig.set_capacity(1);
+                    rig.entries()
+                },
+            );
+            let left = rig.entries();
+            if seen <= 1 {
+                run.reached("kept");
+                assert!(left <= 1, "{left} entries above a capacity that was kept");
+            } else {
+                run.reached("over");
+            }
+            close(rig);
+        },
+    );
+}
+
 /// Two adds want the last free entry: the count never goes above the limit, and one at least gets in.
 ///
 /// Threads: add; add of another id, to an empty cache of one; both look at the entries. Protects: `Budget::take` (one

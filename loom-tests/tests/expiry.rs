@@ -147,6 +147,39 @@ fn schedule_against_turn() {
     );
 }
 
+/// A session is put in while the wheel makes a leap over many ticks, after which it looks at every bucket instead of
+/// turning: that look finds it, or the next tick does.
+///
+/// Threads: add with a second to live; a turn of the wheel at five seconds. Protects: the fence of `Wheel::move_cursor`,
+/// the only one between the leap and the look, and `Wheel::schedule`, which must see the leap.
+#[test]
+fn schedule_against_a_leap() {
+    two(
+        "schedule_against_a_leap",
+        &["found at once", "found a tick later"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            rig.clock.set(at(5));
+            let (added, expired) = run.race(
+                &rig,
+                // The coarse time may still be zero then, or five already.
+                |rig| rig.add_at(rig.session(1, 7), Duration::from_secs(1)),
+                |rig| rig.expire(),
+            );
+            assert_eq!(added, Added::Inserted);
+            if expired == 1 {
+                run.reached("found at once");
+            } else {
+                rig.clock.set(at(6));
+                assert_eq!(rig.expire(), 1);
+                run.reached("found a tick later");
+            }
+            assert_eq!(rig.entries(), 0);
+            assert_eq!(close(rig), [(1, 7, RemovalCause::Expired)]);
+        },
+    );
+}
+
 /// The same for a deadline that lies further off than the finest ring reaches.
 ///
 /// Threads: add with two seconds to live; a turn of the wheel at one second. Then the wheel is turned tick by tick: the

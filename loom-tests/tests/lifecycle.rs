@@ -126,6 +126,53 @@ fn add_against_invalidate() {
     );
 }
 
+/// A session of the generation that an invalidation has just begun is put in: who sees the new generation sees that it is
+/// current, so the session is not refused as stale.
+///
+/// Threads: invalidate; look at the generation, build a session, add it. Protects: `Contexts::renew` (the number is made
+/// current before it is shown, with Release) and `Context::number` (its Acquire).
+#[test]
+fn add_of_the_generation_just_begun() {
+    two("add_of_the_generation_just_begun", &["old", "new"], |run| {
+        let rig = Rig::new(Setup::default());
+        let old = rig.context.generation();
+        let ((), (seen, added)) = run.race(
+            &rig,
+            |rig| rig.invalidate(),
+            |rig| {
+                let seen = rig.context.generation();
+                (seen, rig.add(rig.session(1, 7)))
+            },
+        );
+        if seen == old {
+            run.reached("old");
+        } else {
+            run.reached("new");
+            assert_eq!((added, rig.with(1)), (Added::Inserted, Some(7)));
+        }
+        rig.sweep_stale();
+        close(rig);
+    });
+}
+
+/// A context is invalidated while another thread sweeps: that sweep removes its session, or does not count as the answer
+/// to this invalidation, and then the next one does.
+///
+/// Threads: invalidate; sweep. Protects: `Engine::note_invalidation` and the load of its count in `Engine::sweep_stale`:
+/// who answers an invalidation sees the context without its old number.
+#[test]
+fn invalidate_against_sweep() {
+    two("invalidate_against_sweep", &["at once", "later"], |run| {
+        let rig = Rig::new(Setup::default());
+        assert_eq!(rig.add(rig.session(1, 7)), Added::Inserted);
+        let ((), swept) = run.race(&rig, |rig| rig.invalidate(), |rig| rig.sweep_stale());
+        run.reached(if swept == 1 { "at once" } else { "later" });
+        assert_eq!(swept + rig.sweep_stale(), 1, "it was swept for too early");
+        assert_eq!((rig.with(1), rig.entries()), (None, 0));
+        assert_eq!(close(rig), [(1, 7, RemovalCause::Invalidated)]);
+    });
+}
+
 /// A session is looked up while its context is invalidated and swept: it stays whole for who got it, and is not found
 /// by who knows the new generation.
 ///
