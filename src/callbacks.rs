@@ -68,10 +68,16 @@ impl Callbacks {
 /// Calls user code; a panic ends there, counted. The closure owns the callback, so that its destructor, if this was the
 /// last use of a callback that has been replaced, is contained too.
 fn contain<R>(cells: &Cells, f: impl FnOnce() -> R) -> Option<R> {
+    let result = without_panic(f);
+    if result.is_none() {
+        cells.callback_panics.add(1);
+    }
+    result
+}
+
+/// Calls what may panic; a panic ends there.
+pub(crate) fn without_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f))
-        .inspect_err(|_| {
-            cells.callback_panics.add(1);
-        })
         .map_err(|payload| {
             // What was thrown may panic once more when it is dropped.
             if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -23,7 +23,11 @@ pub const EXTERNAL_LOOKUPS: u32 = 4;
 ///
 /// A TLS stack makes one when a handshake begins, asks it for the session that the client offers, hands it the sessions
 /// that the handshake establishes, and says how the connection ended. It fires the new and get callbacks, on the calling
-/// thread and with nothing held; nothing of it blocks but them.
+/// thread and with nothing held; nothing of it blocks but them, and look-ups, [`claim`](Self::claim) and
+/// [`establish`](Self::establish) cost what [`SessionCache`]'s `get`, `take` and `add` do, and a reading of the clock.
+///
+/// Making one counts the handles of the cache and of the context up, and dropping it down: six locked instructions on
+/// lines that all connections share. It allocates nothing but a copy of the server name.
 ///
 /// | OpenSSL | here |
 /// |---|---|
@@ -144,8 +148,8 @@ impl Connection {
         }
     }
 
-    /// The server name of this handshake, without regard to case; an empty one is none. A session is resumed only under the name that it is
-    /// bound to, and one that is bound to none only where there is none (CVE-2025-23419).
+    /// The server name of this handshake, without regard to case; an empty one is none. A session is resumed only under
+    /// the name that it is bound to, and one that is bound to none only where there is none (CVE-2025-23419).
     pub fn set_server_name(&mut self, name: Option<&str>) {
         let name = name.filter(|name| !name.is_empty());
         self.server_name = name.map(|name| name.to_ascii_lowercase().into());

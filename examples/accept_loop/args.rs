@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::numbers::{timeout, whole};
 use crate::stack::{CACHE_HELP, LIBRARY, PROGRAM};
 
 /// What `--help` prints.
@@ -135,14 +136,16 @@ pub(crate) fn parse(
     while let Some(argument) = parser.next()? {
         match argument {
             Long("connections") => {
-                options.connections = whole(&mut parser, "--connections", 10_000_000)?;
+                options.connections = whole(&mut parser, "--connections", 1, 10_000_000)?;
             }
-            Long("threads") => options.threads = whole(&mut parser, "--threads", 1024)? as usize,
-            Long("clients") => options.clients = whole(&mut parser, "--clients", 100_000)? as usize,
+            Long("threads") => options.threads = whole(&mut parser, "--threads", 1, 1024)? as usize,
+            Long("clients") => {
+                options.clients = whole(&mut parser, "--clients", 1, 100_000)? as usize
+            }
             Long("capacity") => {
-                options.capacity = whole(&mut parser, "--capacity", 1 << 24)? as usize;
+                options.capacity = whole(&mut parser, "--capacity", 1, 1 << 24)? as usize;
             }
-            Long("timeout") => options.timeout = seconds(&parser.value()?.string()?)?,
+            Long("timeout") => options.timeout = timeout(&mut parser)?,
             Long("tls") => {
                 options.tls = match parser.value()?.string()?.as_str() {
                     "1.2" => TlsChoice::Tls12,
@@ -185,27 +188,6 @@ pub(crate) fn parse(
         };
     }
     Ok(Some(options))
-}
-
-/// The value of an option that counts something: 1 up to `most`.
-fn whole(parser: &mut lexopt::Parser, name: &str, most: u64) -> Result<u64, lexopt::Error> {
-    let text = parser.value()?.string()?;
-    match text.parse() {
-        Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{name} is a whole number from 1 to {most}, not {text:?}").into()),
-    }
-}
-
-/// A timeout in seconds, whole or not.
-fn seconds(text: &str) -> Result<Duration, lexopt::Error> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.01..=31_536_000.0).contains(&number) => {
-            Ok(Duration::from_secs_f64(number))
-        }
-        _ => Err(
-            format!("--timeout is a number of seconds from 0.01 to 31536000, not {text:?}").into(),
-        ),
-    }
 }
 
 /// The socket addresses that `ADDR` stands for.

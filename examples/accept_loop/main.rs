@@ -21,6 +21,7 @@ mod hello;
 mod library;
 mod listen;
 mod net;
+mod numbers;
 mod pki;
 mod progress;
 mod reader;

@@ -27,6 +27,8 @@ mod library;
 mod listen;
 #[path = "../accept_loop/net.rs"]
 mod net;
+#[path = "../accept_loop/numbers.rs"]
+mod numbers;
 #[path = "../accept_loop/pki.rs"]
 mod pki;
 #[path = "../accept_loop/progress.rs"]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::numbers::{timeout, whole};
+
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 A session cache under everything that a server does to it, beside a reference that knows what may be found.
@@ -69,7 +71,7 @@ pub(crate) fn parse(
             Long("capacity") => {
                 options.capacity = whole(&mut parser, "--capacity", 64, 1 << 24)? as usize;
             }
-            Long("timeout") => options.timeout = timeout(&parser.value()?.string()?)?,
+            Long("timeout") => options.timeout = timeout(&mut parser)?,
             Long("seed") => options.seed = whole(&mut parser, "--seed", 0, u64::MAX)?,
             Long("json") => options.json = true,
             Short('h') | Long("help") => return Ok(None),
@@ -77,30 +79,4 @@ pub(crate) fn parse(
         }
     }
     Ok(Some(options))
-}
-
-/// The value of an option that is a whole number.
-fn whole(
-    parser: &mut lexopt::Parser,
-    name: &str,
-    least: u64,
-    most: u64,
-) -> Result<u64, lexopt::Error> {
-    let text = parser.value()?.string()?;
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{name} is a whole number from {least} to {most}, not {text:?}").into()),
-    }
-}
-
-/// A timeout in seconds, whole or not.
-fn timeout(text: &str) -> Result<Duration, lexopt::Error> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.01..=31_536_000.0).contains(&number) => {
-            Ok(Duration::from_secs_f64(number))
-        }
-        _ => Err(
-            format!("--timeout is a number of seconds from 0.01 to 31536000, not {text:?}").into(),
-        ),
-    }
 }

@@ -24,6 +24,8 @@ mod governor;
 mod heap;
 mod latency;
 mod mix;
+#[path = "../accept_loop/numbers.rs"]
+mod numbers;
 mod payload;
 mod progress;
 mod reference;

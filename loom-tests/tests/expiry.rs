@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use loom_tests::{close, three, two};
+use loom_tests::{Run, close, three, two};
 use refrain::internal::{Rig, Setup};
 use refrain::{Added, RemovalCause, Session, Time};
 
@@ -110,6 +110,32 @@ fn turn_against_flush() {
     });
 }
 
+/// Adds a session with a second to live while the wheel turns at `seconds`, and one later if it was not found.
+fn schedule_against_a_turn_at(run: &Run, seconds: u64) {
+    let rig = Rig::new(Setup::default());
+    let session = rig.session(1, 7);
+    let handle = session.clone();
+    rig.clock.set(at(seconds));
+    let (added, expired) = run.race(
+        &rig,
+        // The coarse time may still be zero then, or have come up already.
+        |rig| rig.add_at(session, Duration::from_secs(1)),
+        |rig| rig.expire(),
+    );
+    assert_eq!(added, Added::Inserted);
+    if expired == 1 {
+        assert_eq!(handle.deadline(), at(1));
+        run.reached("found at once");
+    } else {
+        rig.clock.set(at(seconds + 1));
+        assert_eq!(rig.expire(), 1);
+        run.reached("found a tick later");
+    }
+    drop(handle);
+    assert_eq!(rig.entries(), 0);
+    assert_eq!(close(rig), [(1, 7, RemovalCause::Expired)]);
+}
+
 /// A session is put in while the wheel comes round to its deadline: that turn finds it, or the next one does.
 ///
 /// Threads: add with a second to live; a turn of the wheel at one second. Protects: `Wheel::schedule` (looks at the
@@ -120,30 +146,7 @@ fn schedule_against_turn() {
     two(
         "schedule_against_turn",
         &["found at once", "found a tick later"],
-        |run| {
-            let rig = Rig::new(Setup::default());
-            let session = rig.session(1, 7);
-            let handle = session.clone();
-            rig.clock.set(at(1));
-            let (added, expired) = run.race(
-                &rig,
-                // The coarse time may still be zero then, or one already.
-                |rig| rig.add_at(session, Duration::from_secs(1)),
-                |rig| rig.expire(),
-            );
-            assert_eq!(added, Added::Inserted);
-            if expired == 1 {
-                assert_eq!(handle.deadline(), at(1));
-                run.reached("found at once");
-            } else {
-                rig.clock.set(at(2));
-                assert_eq!(rig.expire(), 1);
-                run.reached("found a tick later");
-            }
-            drop(handle);
-            assert_eq!(rig.entries(), 0);
-            assert_eq!(close(rig), [(1, 7, RemovalCause::Expired)]);
-        },
+        |run| schedule_against_a_turn_at(run, 1),
     );
 }
 
@@ -157,26 +160,7 @@ fn schedule_against_a_leap() {
     two(
         "schedule_against_a_leap",
         &["found at once", "found a tick later"],
-        |run| {
-            let rig = Rig::new(Setup::default());
-            rig.clock.set(at(5));
-            let (added, expired) = run.race(
-                &rig,
-                // The coarse time may still be zero then, or five already.
-                |rig| rig.add_at(rig.session(1, 7), Duration::from_secs(1)),
-                |rig| rig.expire(),
-            );
-            assert_eq!(added, Added::Inserted);
-            if expired == 1 {
-                run.reached("found at once");
-            } else {
-                rig.clock.set(at(6));
-                assert_eq!(rig.expire(), 1);
-                run.reached("found a tick later");
-            }
-            assert_eq!(rig.entries(), 0);
-            assert_eq!(close(rig), [(1, 7, RemovalCause::Expired)]);
-        },
+        |run| schedule_against_a_turn_at(run, 5),
     );
 }
 

@@ -20,14 +20,13 @@
 //! * **TLS 1.2** resumes by session ids, as often as the client likes, and **TLS 1.3** by stateful tickets, each of which
 //!   works once: whoever offers it takes it out of the cache. So 0-RTT data is accepted once; libssl's own protection, which
 //!   needs its own cache, is switched off. Where several servers share a store, that store must hand each session out once,
-//!   and the mode be [`NO_INTERNAL`](crate::CacheMode::NO_INTERNAL): see [security](crate::manual::security). Like libssl itself, this takes a TLS 1.3 session before the
-//!   client has proved that it knows the secret: who has seen a ticket on the wire can burn it, and its owner then gets a
-//!   full handshake. A TLS 1.2 session that is here can't be burnt by offering its id in TLS 1.3, nor one of another
-//!   server name or cipher's hash.
+//!   and the mode be [`NO_INTERNAL`](crate::CacheMode::NO_INTERNAL): see [security](crate::manual::security). Like libssl
+//!   itself, this takes a TLS 1.3 session before the client has proved that it knows the secret: who has seen a ticket on
+//!   the wire can burn it, and its owner then gets a full handshake. A TLS 1.2 session that is here can't be burnt by
+//!   offering its id in TLS 1.3, nor one of another server name or cipher's hash.
 //! * A session is **immutable DER** in the cache (behind it stands when its authentication ends, which so gets through an
-//!   external store too), encoded and decoded on the handshake's thread with nothing held; every
-//!   resumption gets an `SSL_SESSION` of its own. libssl's shared, mutable sessions are where CVE-2024-2511 and its
-//!   relatives came from.
+//!   external store too), encoded and decoded on the handshake's thread with nothing held; every resumption gets an
+//!   `SSL_SESSION` of its own. libssl's shared, mutable sessions are where CVE-2024-2511 and its relatives came from.
 //! * A session is bound to the **server name** that it was made under, and does not resume under another
 //!   (CVE-2025-23419), unless [`any_server_name`](Sessions::any_server_name) says otherwise.
 //! * Where a server name callback **switches contexts**, libssl goes on asking the one that the `SSL` was made from: its

@@ -122,8 +122,8 @@ impl Connection {
         won
     }
 
-    /// Gives up the session that was found or offered, if there is one: the handshake will be a full one. The cache keeps it, if it still has
-    /// it. A client whose server has refused says so by this, which counts as a miss.
+    /// Gives up the session that was found or offered, if there is one: the handshake will be a full one. The cache keeps
+    /// it, if it still has it. A client whose server has refused says so by this, which counts as a miss.
     pub fn decline(&mut self) {
         if matches!(self.offer, Offer::None | Offer::Past) {
             return;

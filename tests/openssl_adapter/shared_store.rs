@@ -223,3 +223,32 @@ fn the_timeout_of_what_came_of_a_resumption_is_the_caches() {
         true
     });
 }
+
+#[test]
+fn a_tag_that_the_callback_gives_gets_into_the_cache() {
+    let store = Store::default();
+    let rig = store.rig(SessionCache::builder());
+    let (server, client) = (
+        server_with(sessions(&rig.cache, "rig")),
+        Client::new(Version::Tls12),
+    );
+    assert!(!client.visit(&server));
+    rig.cache.clear();
+    let found = rig.cache.on_get().unwrap();
+    rig.cache
+        .set_on_get(Some(std::sync::Arc::new(move |lookup| {
+            let session = found(lookup)?;
+            Session::builder(lookup.context, *lookup.id)
+                .server_name(session.server_name().unwrap_or_default())
+                .tag(7)
+                .build(session.payload())
+                .ok()
+        })));
+    assert!(client.visit(&server));
+    let mut tags = Vec::new();
+    rig.cache.retain(|session| {
+        tags.push(session.tag());
+        true
+    });
+    assert_eq!(tags, [7]);
+}

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 
+use refrain::SessCounters;
+
 macro_rules! books {
     ($($field:ident: $what:literal,)*) => {
         /// Calls and counters, or how much they have changed. Every step of a script asserts all of them, so a count that
@@ -83,4 +85,25 @@ macro_rules! counts {
     ($($field:ident $(: $value:expr)?),*) => {
         $crate::books::Books { $($field $(: $value)?,)* ..$crate::books::Books::NONE }
     };
+}
+
+impl From<SessCounters> for Books {
+    /// The twelve counters, and no calls.
+    fn from(counters: SessCounters) -> Self {
+        Self {
+            number: counters.number as i64,
+            connect: counters.connect as i64,
+            connect_good: counters.connect_good as i64,
+            connect_renegotiate: counters.connect_renegotiate as i64,
+            accept: counters.accept as i64,
+            accept_good: counters.accept_good as i64,
+            accept_renegotiate: counters.accept_renegotiate as i64,
+            hits: counters.hits as i64,
+            cb_hits: counters.cb_hits as i64,
+            misses: counters.misses as i64,
+            timeouts: counters.timeouts as i64,
+            cache_full: counters.cache_full as i64,
+            ..Self::NONE
+        }
+    }
 }

@@ -10,8 +10,6 @@ use std::ffi::{c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 
-pub(crate) const SSL_CTRL_SESS_NUMBER: c_int = 20;
-pub(crate) const SSL_CTRL_SESS_CACHE_FULL: c_int = 31;
 pub(crate) const SSL_CTRL_GET_SESS_CACHE_MODE: c_int = 45;
 pub(crate) const SSL_CTRL_SET_TLSEXT_TICKET_KEYS: c_int = 59;
 pub(crate) const SSL_SESS_CACHE_UPDATE_TIME: c_long = 0x400;

@@ -1,13 +1,13 @@
 //! The cache's handle in an `SSL_SESSION`, so that libssl's remove callback ends exactly that session, once.
 
 use std::ffi::{c_int, c_long, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use openssl::ssl::SslSessionRef;
 use openssl_sys::SSL;
 
 use super::ffi;
+use crate::callbacks::without_panic;
 use crate::session::Session;
 use crate::sync::{Mutex, lock};
 
@@ -103,6 +103,6 @@ unsafe extern "C" fn free(
     if !own.is_null() {
         // SAFETY: `attach` gave it away, and this is its end.
         let own = unsafe { Box::from_raw(own.cast::<Attached>()) };
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(own)));
+        without_panic(|| drop(own));
     }
 }

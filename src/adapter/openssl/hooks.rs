@@ -1,7 +1,6 @@
 //! What libssl calls.
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::terms::{Terms, tag_of, unix_now, whole};
 use super::{Sessions, UncleanShutdown, ffi};
 use crate::adapter::wipe;
 use crate::cache::handshake::{Side, Terms as _, Usage};
+use crate::callbacks::without_panic;
 use crate::clock::Time;
 use crate::connection::Connection;
 use crate::context::{Context, Generation, Horizon};
@@ -86,13 +86,15 @@ impl State {
     /// HelloRetryRequest, and the client decides when it sends that. Asked once, and only for a hello without early data:
     /// such data must find nothing that was ever used.
     fn taken(&self, id: &[u8], terms: &Terms<'_>) -> Option<Session> {
+        if self.established || self.retried || !self.connection.reused() {
+            return None;
+        }
         let taken = self.connection.session_owned()?;
-        let again = self.connection.reused() && !self.established && !self.retried;
         let good = taken.id() == id
             && taken.is_for(terms.name)
             && terms.cache().is_usable(&taken)
             && terms.want(&taken);
-        (again && good).then_some(taken)
+        good.then_some(taken)
     }
 }
 
@@ -115,17 +117,17 @@ pub(super) struct Installed {
 impl Installed {
     /// A handshake has established a session.
     pub(super) fn on_new(self: &Arc<Self>, ssl: &mut SslRef, session: &SslSessionRef) {
-        contain(|| self.store(ssl, session));
+        without_panic(|| self.store(ssl, session));
     }
 
     /// A handshake looks for a session.
     pub(super) fn on_get(self: &Arc<Self>, ssl: &mut SslRef, id: &[u8]) -> Option<SslSession> {
-        contain(|| self.find(ssl, id)).flatten()
+        without_panic(|| self.find(ssl, id)).flatten()
     }
 
     /// libssl has removed a session that it never had: a connection failed, or was cut off.
     pub(super) fn on_remove(&self, session: &SslSessionRef) {
-        contain(|| {
+        without_panic(|| {
             let attached = Attached::of(session, self.indexes.attached)?;
             let keeps = self.sessions.unclean == UncleanShutdown::Keep;
             // An end of the stream without a close_notify is an unclean end, too, although libssl sends an alert for it.
@@ -224,7 +226,8 @@ impl Installed {
             suite,
             now: unix_now(),
         };
-        let found = match state.taken(id, &terms).filter(|_| may_retry) {
+        let taken = may_retry.then(|| state.taken(id, &terms)).flatten();
+        let found = match taken {
             Some(taken) => {
                 state.retried = true;
                 taken
@@ -263,12 +266,12 @@ impl Installed {
         if deadline == Time::ZERO {
             return;
         }
-        let left = seconds(deadline.saturating_since(self.sessions.cache.now()));
         // SAFETY: a live session that nobody else has.
         unsafe {
             let age = (unix - sys::SSL_SESSION_get_time(session.as_ptr()) as i64).max(0);
             let age = c_long::try_from(age).unwrap_or(c_long::MAX);
             if age >= sys::SSL_SESSION_get_timeout(session.as_ptr()) {
+                let left = seconds(deadline.saturating_since(self.sessions.cache.now()));
                 let timeout = age.saturating_add(left).min(LONGEST);
                 ffi::SSL_SESSION_set_timeout(session.as_ptr(), timeout);
             }
@@ -362,7 +365,7 @@ pub(super) unsafe extern "C" fn generate(
     id: *mut c_uchar,
     len: *mut c_uint,
 ) -> c_int {
-    let made = contain(|| {
+    let made = without_panic(|| {
         // SAFETY: libssl's promise.
         let (ssl, id) = unsafe {
             let len = usize::try_from(*len).unwrap_or(0);
@@ -422,16 +425,4 @@ fn random(ssl: &SslRef) -> [u8; 32] {
     let mut random = [0; 32];
     ssl.client_random(&mut random);
     random
-}
-
-/// Calls what libssl has called; a panic ends here.
-fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(f))
-        .map_err(|payload| {
-            // What was thrown may panic once more when it is dropped.
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(again);
-            }
-        })
-        .ok()
 }

@@ -82,6 +82,7 @@ impl handshake::Terms for Terms<'_> {
         Session::builder(context, session.session_id())
             .generation(self.generation)
             .server_name(session.server_name().unwrap_or(""))
+            .tag(session.tag())
             .timeout(timeout)
             .not_after(until.min(session.not_after()))
             .build(session.payload())

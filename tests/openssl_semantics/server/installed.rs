@@ -125,14 +125,14 @@ impl Server for Installed {
     /// Handshakes are libssl's to count, sessions are Refrain's.
     fn books(&self) -> Books {
         self.cache.settle();
-        let handshakes = SessCounters::of(&self.ctx);
+        let handshakes = Books::from(SessCounters::of(&self.ctx));
         Books {
-            connect: handshakes.connect as i64,
-            connect_good: handshakes.connect_good as i64,
-            connect_renegotiate: handshakes.connect_renegotiate as i64,
-            accept: handshakes.accept as i64,
-            accept_good: handshakes.accept_good as i64,
-            accept_renegotiate: handshakes.accept_renegotiate as i64,
+            connect: handshakes.connect,
+            connect_good: handshakes.connect_good,
+            connect_renegotiate: handshakes.connect_renegotiate,
+            accept: handshakes.accept,
+            accept_good: handshakes.accept_good,
+            accept_renegotiate: handshakes.accept_renegotiate,
             ..store::counters(&self.cache) + self.log.books()
         }
     }

@@ -11,6 +11,7 @@ use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslSession, SslSessionRef,
 };
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
+use refrain::SessCounters;
 
 use super::{Store, Subject};
 use crate::books::Books;
@@ -100,39 +101,7 @@ pub(crate) fn listen(ctx: &mut SslContextBuilder) {
 
 /// The twelve counters of an `SSL_CTX`.
 pub(crate) fn counters(ctx: &SslContextRef) -> Books {
-    let all = ffi::SSL_CTRL_SESS_NUMBER..=ffi::SSL_CTRL_SESS_CACHE_FULL;
-    // SAFETY: these controls only read.
-    let read = |n| unsafe { openssl_sys::SSL_CTX_ctrl(ctx.as_ptr(), n, 0, ptr::null_mut()) };
-    let numbers: Vec<i64> = all.map(read).collect();
-    let [
-        number,
-        connect,
-        connect_good,
-        connect_renegotiate,
-        accept,
-        accept_good,
-        accept_renegotiate,
-        hits,
-        cb_hits,
-        misses,
-        timeouts,
-        cache_full,
-    ] = numbers.try_into().unwrap();
-    Books {
-        number,
-        connect,
-        connect_good,
-        connect_renegotiate,
-        accept,
-        accept_good,
-        accept_renegotiate,
-        hits,
-        cb_hits,
-        misses,
-        timeouts,
-        cache_full,
-        ..Books::NONE
-    }
+    SessCounters::of(ctx).into()
 }
 
 /// Whether a context's own cache has a session of the newest version and this id. Counts nothing.

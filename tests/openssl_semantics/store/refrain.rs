@@ -25,22 +25,7 @@ pub(crate) struct Refrain {
 
 /// Refrain's books, in OpenSSL's words.
 pub(crate) fn counters(cache: &SessionCache) -> Books {
-    let counters = cache.stats().openssl();
-    Books {
-        number: counters.number as i64,
-        connect: counters.connect as i64,
-        connect_good: counters.connect_good as i64,
-        connect_renegotiate: counters.connect_renegotiate as i64,
-        accept: counters.accept as i64,
-        accept_good: counters.accept_good as i64,
-        accept_renegotiate: counters.accept_renegotiate as i64,
-        hits: counters.hits as i64,
-        cb_hits: counters.cb_hits as i64,
-        misses: counters.misses as i64,
-        timeouts: counters.timeouts as i64,
-        cache_full: counters.cache_full as i64,
-        ..Books::NONE
-    }
+    cache.stats().openssl().into()
 }
 
 /// Sets the two callbacks that tell of sessions.
