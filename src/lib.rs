@@ -67,6 +67,9 @@ mod context;
 mod engine;
 mod error;
 mod id;
+#[cfg(refrain_internal)]
+#[doc(hidden)]
+pub mod inside;
 #[cfg(any(refrain_loom, refrain_shuttle))]
 #[doc(hidden)]
 pub mod internal;

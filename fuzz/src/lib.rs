@@ -7,13 +7,27 @@
 //! | `connection` | calls of several connections, and what the callbacks answer | every state is the model's |
 //! | `rustls_hello`, `libssl_hello` | ClientHellos | nothing is lost but what they name; honest clients resume |
 //! | `rustls_payload`, `libssl_payload` | what an external store hands out | resumed only what is whole, due and right |
+//! | `rustls_store` | calls of rustls's storage, with any keys and values | every answer is a map's |
+//! | `libssl_der` | sessions and server names, as the adapter itself reads them | what libssl reads, too, it reads the same |
+//! | `ids` | ids | known is what has the right length, and the tag of this key |
+//! | `wheel` | deadlines, time, and turns of the wheel that stop anywhere | nothing early, nothing late, nothing lost |
 //!
 //! The models and the servers are those of the tests.
 
+#[cfg(not(refrain_internal))]
+compile_error!(
+    "two targets look inside: build with RUSTFLAGS=\"--cfg refrain_internal\", as scripts/fuzz and plain cargo in fuzz/ do"
+);
+
 mod connection;
+#[cfg(feature = "openssl")]
+mod der;
 mod hello;
+mod ids;
 mod operations;
 mod payload;
+mod store;
+mod wheel;
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -57,10 +71,15 @@ pub const TARGETS: &[Target] = &[
     ("connection", connection::run),
     ("rustls_hello", hello::over_rustls),
     ("rustls_payload", payload::over_rustls),
+    ("rustls_store", store::run),
+    ("ids", ids::run),
+    ("wheel", wheel::run),
     #[cfg(feature = "openssl")]
     ("libssl_hello", hello::over_libssl),
     #[cfg(feature = "openssl")]
     ("libssl_payload", payload::over_libssl),
+    #[cfg(feature = "openssl")]
+    ("libssl_der", der::run),
 ];
 
 /// Runs one target on one input.

@@ -45,7 +45,7 @@
 //! to 4.x: tested with 3.0 and 4.0, and written to build with 1.1.1, which is not tested.
 
 mod attached;
-mod der;
+pub(crate) mod der;
 mod ffi;
 mod hooks;
 mod terms;

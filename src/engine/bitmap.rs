@@ -89,6 +89,13 @@ impl Bitmaps {
         }
         None
     }
+
+    /// A word as it is, for the wheel's model.
+    #[cfg(any(test, refrain_internal))]
+    pub(crate) fn peek(&self, position: u64, word: usize) -> u64 {
+        // ORDERING: Relaxed; nothing is read behind it.
+        self.word(position, word).load(Ordering::Relaxed)
+    }
 }
 
 /// The buckets of a drained word.
@@ -105,7 +112,55 @@ pub(crate) fn buckets(word: usize, mut bits: u64) -> impl Iterator<Item = usize>
 
 #[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Mark(u64, usize),
+        Drain(u64, usize),
+        Pop(u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        // Few positions, so that they meet; some of them a ring apart.
+        let position = || prop::sample::select(vec![0, 1, 5, 63, 64, 69, 700]);
+        prop_oneof![
+            4 => (position(), 0usize..130).prop_map(|(at, bucket)| Op::Mark(at, bucket)),
+            1 => (position(), 0usize..3).prop_map(|(at, word)| Op::Drain(at, word)),
+            3 => position().prop_map(Op::Pop),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_ring_is_64_sets_of_buckets(ops in prop::collection::vec(op(), 1..100)) {
+            let maps = Bitmaps::new(130).unwrap();
+            let mut sets = vec![BTreeSet::new(); 64];
+            prop_assert_eq!(maps.words(), 3);
+            for op in ops {
+                match op {
+                    Op::Mark(at, bucket) => {
+                        maps.mark(at, bucket);
+                        sets[at as usize % 64].insert(bucket);
+                    }
+                    Op::Drain(at, word) => {
+                        let drained = buckets(word, maps.drain(at, word)).collect();
+                        let set = &mut sets[at as usize % 64];
+                        let (mine, others) = set.iter().partition(|&&bucket| bucket / 64 == word);
+                        prop_assert_eq!(BTreeSet::<usize>::from_iter::<Vec<_>>(drained), mine);
+                        *set = others;
+                    }
+                    Op::Pop(at) => {
+                        prop_assert_eq!(maps.pop(at), sets[at as usize % 64].pop_first());
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn marks_come_back_once_and_at_their_position() {

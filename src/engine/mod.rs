@@ -15,7 +15,7 @@ mod leave;
 pub(crate) mod maintain;
 mod removed;
 mod table;
-mod wheel;
+pub(crate) mod wheel;
 pub(crate) mod word;
 
 use std::hash::{BuildHasher, Hasher};

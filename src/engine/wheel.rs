@@ -12,6 +12,9 @@ use crate::error::Error;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{MODEL, fence_after_rmw};
 
+#[cfg(all(any(test, refrain_internal), not(any(refrain_loom, refrain_shuttle))))]
+pub mod model;
+
 pub(crate) const LEVELS: usize = if MODEL { 2 } else { 3 };
 
 /// Ticks that one position of a level spans.
@@ -84,11 +87,8 @@ impl Wheel {
         let level = (0..LEVELS - 1)
             .find(|&level| due - cursor < span(level + 1))
             .unwrap_or(LEVELS - 1);
+        // What lies a level's span ahead has a position that has not come up yet.
         let position = due / span(level);
-        // A position that spans the cursor's own tick has come up already; what it holds belongs to a finer level.
-        if position * span(level) <= cursor {
-            return (0, cursor + 1, cursor + 1);
-        }
         (level, position, position * span(level))
     }
 
@@ -167,140 +167,99 @@ impl Wheel {
 
 #[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
 mod tests {
-    use super::*;
-    use crate::engine::bitmap;
+    use super::model::{Op, Trial};
     use proptest::prelude::*;
-
-    /// A wheel over one session a bucket, with the looking that the engine does.
-    struct Rig {
-        wheel: Wheel,
-        progress: Progress,
-        deadlines: Vec<Option<u64>>,
-        fired: Vec<(usize, u64)>,
-    }
-
-    impl Rig {
-        fn new(buckets: usize) -> Self {
-            Self {
-                wheel: Wheel::new(buckets, 1000, Time::ZERO).unwrap(),
-                progress: Progress::default(),
-                deadlines: vec![None; buckets],
-                fired: Vec::new(),
-            }
-        }
-
-        fn add(&mut self, bucket: usize, deadline: u64) {
-            self.deadlines[bucket] = Some(deadline);
-            self.wheel.schedule(bucket, Time::from_millis(deadline));
-        }
-
-        fn look(&mut self, bucket: usize, now: u64) {
-            match self.deadlines[bucket] {
-                Some(deadline) if now >= deadline => {
-                    self.deadlines[bucket] = None;
-                    self.fired.push((bucket, deadline));
-                }
-                Some(deadline) => self.wheel.schedule(bucket, Time::from_millis(deadline)),
-                None => {}
-            }
-        }
-
-        fn run(&mut self, now: u64) {
-            loop {
-                let turn = self.wheel.step(
-                    &mut self.progress,
-                    Time::from_millis(now),
-                    self.deadlines.len(),
-                );
-                match turn {
-                    Turn::Done => break,
-                    Turn::Bucket(bucket) => self.look(bucket, now),
-                    Turn::Word(word, bits) => {
-                        for bucket in bitmap::buckets(word, bits) {
-                            self.look(bucket, now);
-                        }
-                    }
-                }
-            }
-        }
-    }
 
     #[test]
     fn deadlines_at_every_edge_fire_within_their_tick() {
-        let edges = [
-            1,
-            999,
-            1000,
-            1001,
-            63_000,
-            64_000,
-            65_000,
-            127_999,
-            128_000,
-            4_095_000,
-            4_096_000,
+        let near = [
+            1, 999, 1000, 1001, 63_000, 64_000, 65_000, 127_999, 128_000, 4_095_000, 4_096_000,
             4_097_000,
+        ];
+        // Around the farthest position, around the wheel's span, and beyond two of its rounds.
+        let far = [
+            258_048_000,
+            258_049_000,
             262_143_000,
             262_144_000,
-            300_000_000,
-            900_000_000,
+            530_000_000,
         ];
         for start in [0, 1, 63, 64, 65, 4095, 4096, 4097] {
-            let mut rig = Rig::new(edges.len());
-            rig.run(start * 1000);
-            for (bucket, edge) in edges.iter().enumerate() {
-                rig.add(bucket, start * 1000 + edge);
+            let edges = match start {
+                65 => [&near[..], &far].concat(),
+                _ => near.to_vec(),
+            };
+            let mut trial = Trial::new(edges.len(), 1000, start * 1000);
+            for (bucket, &edge) in edges.iter().enumerate() {
+                trial.apply(Op::Add(bucket, edge));
             }
-            let due = |edge: u64| (start * 1000 + edge).div_ceil(1000) * 1000;
-            let mut ticks: Vec<_> = edges.iter().map(|&edge| due(edge)).collect();
-            ticks.dedup();
-            for tick in ticks {
-                // Step there in pieces small enough to turn rather than to look at everything.
-                // ORDERING: Relaxed; one thread.
-                let mut now = rig.wheel.cursor.load(Ordering::Relaxed) * 1000;
-                while now + 3_000_000 < tick {
-                    now += 3_000_000;
-                    rig.run(now);
+            for (bucket, &edge) in edges.iter().enumerate() {
+                let deadline = start * 1000 + edge;
+                let tick = deadline.div_ceil(1000) * 1000;
+                // Just short of it, in pieces that the wheel turns through; and then into its tick.
+                if let Some(short) = (deadline - 1).checked_sub(trial.now()) {
+                    trial.apply(Op::Pass(3_000_000, (short / 3_000_000) as usize));
+                    trial.apply(Op::Pass(short % 3_000_000, 1));
+                    assert!(
+                        !trial.expired.iter().any(|gone| gone.0 == bucket),
+                        "{edge} from {start} fired early"
+                    );
+                    trial.apply(Op::Pass(tick - trial.now(), 1));
                 }
-                rig.run(tick - 1000);
-                let fired =
-                    |rig: &Rig, edge: u64| rig.fired.iter().any(|f| f.1 == start * 1000 + edge);
-                for &edge in edges.iter().filter(|&&edge| due(edge) == tick) {
-                    assert!(!fired(&rig, edge), "{edge} from {start} fired early");
-                }
-                rig.run(tick);
-                for &edge in edges.iter().filter(|&&edge| due(edge) == tick) {
-                    assert!(fired(&rig, edge), "{edge} from {start} fired late");
-                }
+                assert!(
+                    trial.expired.contains(&(bucket, deadline, tick)),
+                    "{edge} from {start} fired late"
+                );
             }
         }
     }
 
     #[test]
     fn a_jump_over_everything_looks_at_everything() {
-        let mut rig = Rig::new(200);
+        let mut trial = Trial::new(200, 1000, 0);
         for bucket in 0..200 {
-            rig.add(bucket, 1000 * (bucket as u64 + 1) * 1000);
+            trial.apply(Op::Add(bucket, 1_000_000 * (bucket as u64 + 1)));
         }
-        rig.run(100_000_000);
-        assert_eq!(rig.fired.len(), 100);
-        rig.run(201_000_000);
-        assert_eq!(rig.fired.len(), 200);
+        trial.apply(Op::Pass(100_000_000, 1));
+        assert_eq!(trial.expired.len(), 100);
+        trial.apply(Op::Pass(101_000_000, 1));
+        assert_eq!(trial.expired.len(), 200);
+    }
+
+    /// Milliseconds, of a tick of 1000: around the edges of the rings, or any.
+    fn time() -> impl Strategy<Value = u64> {
+        let edges = [0, 64, 128, 4032, 4096, 8192, 258_048, 262_144];
+        let edge = (prop::sample::select(edges.to_vec()), 0u64..20_000)
+            .prop_map(|(tick, off)| (tick * 1000 + off).saturating_sub(10_000));
+        prop_oneof![edge, 0u64..6_000_000, 0u64..600_000_000]
+    }
+
+    fn op(buckets: usize) -> impl Strategy<Value = Op> {
+        let bucket = || 0..buckets;
+        let budget = || prop_oneof![Just(usize::MAX), 0usize..200];
+        prop_oneof![
+            5 => (bucket(), time()).prop_map(|(bucket, life)| Op::Add(bucket, life)),
+            1 => bucket().prop_map(|bucket| Op::Add(bucket, u64::MAX)),
+            1 => (bucket(), time()).prop_map(|(bucket, life)| Op::Postpone(bucket, life)),
+            1 => bucket().prop_map(Op::Leave),
+            2 => time().prop_map(Op::Wait),
+            3 => budget().prop_map(Op::Turn),
+            1 => (budget(), time()).prop_map(|(budget, ago)| Op::TurnLate(budget, ago)),
+            3 => (0u64..70_000, 0usize..10).prop_map(|(time, times)| Op::Pass(time, times)),
+            1 => (4_090_000u64..=4_100_000, 0usize..3).prop_map(|(time, times)| Op::Pass(time, times)),
+        ]
     }
 
     proptest! {
         #[test]
-        fn the_wheel_is_an_ordered_map_of_deadlines(
-            steps in prop::collection::vec((0usize..100, 1u64..10_000_000, 0u64..6_000_000), 1..60)
+        fn the_wheel_is_an_ordered_set_of_deadlines(
+            start in time(),
+            (buckets, ops) in prop::sample::select(vec![1, 64, 65, 130])
+                .prop_flat_map(|n| (Just(n), prop::collection::vec(op(n), 1..40))),
         ) {
-            let mut rig = Rig::new(100);
-            let mut now = 0;
-            for (bucket, after, step) in steps {
-                rig.add(bucket, now + after);
-                now += step;
-                rig.run(now);
-                let tick = now / 1000 * 1000;
-                prop_assert!(rig.deadlines.iter().flatten().all(|&d| d > tick), "late at {now}");
+            let mut trial = Trial::new(buckets, 1000, start);
+            for op in ops {
+                trial.apply(op);
             }
         }
     }

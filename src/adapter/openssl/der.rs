@@ -12,19 +12,19 @@ use foreign_types::ForeignTypeRef;
 
 /// What the cache has to know of the bytes that it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary<'a> {
+pub(crate) struct Summary<'a> {
     /// The protocol version, such as 0x0303 for TLS 1.2.
-    pub(super) version: i64,
+    pub(crate) version: i64,
     /// The cipher suite.
-    pub(super) cipher: &'a [u8],
+    pub(crate) cipher: &'a [u8],
     /// The id.
-    pub(super) id: &'a [u8],
+    pub(crate) id: &'a [u8],
     /// When it was made, in seconds since 1970, if it says so.
-    pub(super) time: Option<i64>,
+    pub(crate) time: Option<i64>,
     /// How long it lives from then on, in seconds.
-    pub(super) timeout: Option<i64>,
+    pub(crate) timeout: Option<i64>,
     /// When the authentication behind it ends, in seconds since 1970, if that stands behind the DER.
-    pub(super) until: Option<i64>,
+    pub(crate) until: Option<i64>,
 }
 
 /// How many bytes of a payload stand behind the DER: the end of the authentication, which has to get through an external
@@ -32,7 +32,7 @@ pub(super) struct Summary<'a> {
 const TRAILER: usize = 8;
 
 /// The payload: DER, and the end of the authentication.
-pub(super) fn seal(mut der: Vec<u8>, until: i64) -> Vec<u8> {
+pub(crate) fn seal(mut der: Vec<u8>, until: i64) -> Vec<u8> {
     // In one piece: growing it would leave a copy behind.
     let mut payload = Vec::with_capacity(der.len() + TRAILER);
     payload.extend_from_slice(&der);
@@ -44,7 +44,7 @@ pub(super) fn seal(mut der: Vec<u8>, until: i64) -> Vec<u8> {
 impl<'a> Summary<'a> {
     /// Reads the beginning of an `SSLSession`, as `i2d_SSL_SESSION` writes it: version, cipher, id and key, then tagged
     /// fields in ascending order; and what stands behind it. `None` if it is not one.
-    pub(super) fn read(payload: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(payload: &'a [u8]) -> Option<Self> {
         let (0x30, mut rest, trailer) = element(payload)? else {
             return None;
         };
@@ -65,7 +65,8 @@ impl<'a> Summary<'a> {
             }
             rest = after;
         }
-        while let Some((tag, value, after)) = element(rest) {
+        while !rest.is_empty() {
+            let (tag, value, after) = element(rest)?;
             let number = || match element(value) {
                 Some((0x02, number, _)) => integer(number),
                 _ => None,
@@ -82,7 +83,7 @@ impl<'a> Summary<'a> {
     }
 
     /// Whether libssl would call it expired at `now`, in seconds since 1970.
-    pub(super) fn is_expired(&self, now: i64) -> bool {
+    pub(crate) fn is_expired(&self, now: i64) -> bool {
         match (self.time, self.timeout) {
             // libssl takes what is absent for "now" and "three seconds".
             (None, _) => false,
@@ -91,13 +92,13 @@ impl<'a> Summary<'a> {
     }
 
     /// How many seconds it has left at `now`, by its own account.
-    pub(super) fn left(&self, now: i64) -> Option<i64> {
+    pub(crate) fn left(&self, now: i64) -> Option<i64> {
         let end = self.time?.saturating_add(self.timeout.unwrap_or(3));
         Some(end.saturating_sub(now).max(0))
     }
 
     /// Whether it can be resumed with this cipher suite of TLS 1.3: with the same hash. Of those suites, one has SHA-384.
-    pub(super) fn hashes_as(&self, suite: u16) -> bool {
+    pub(crate) fn hashes_as(&self, suite: u16) -> bool {
         const AES_256_GCM_SHA384: u16 = 0x1302;
         let own = self.cipher.try_into().map(u16::from_be_bytes);
         own.is_ok_and(|own| (own == AES_256_GCM_SHA384) == (suite == AES_256_GCM_SHA384))
@@ -171,7 +172,7 @@ fn extension(ssl: &mut SslRef, kind: c_uint) -> Option<&[u8]> {
 pub(super) struct Unreadable;
 
 /// The one name in a server name extension.
-fn host_name(extension: &[u8]) -> Option<String> {
+pub(crate) fn host_name(extension: &[u8]) -> Option<String> {
     let (list, []) = vector(extension)? else {
         return None;
     };
@@ -262,6 +263,22 @@ mod tests {
             let mut broken = SESSION.to_vec();
             broken[place] = byte;
             assert_eq!(Summary::read(&broken), None, "byte {place}");
+        }
+    }
+
+    /// Its tagged fields were taken for absent, though libssl reads them.
+    #[test]
+    fn a_field_that_cannot_be_read_is_not_an_absent_one() {
+        let at = SESSION.len() - 4;
+        for field in [
+            &[0xa2, 0x84, 0, 0, 0, 1, 0][..],
+            &[0xa2, 0x80],
+            &[0xa2, 5, 0],
+            &[0xa2],
+        ] {
+            let mut broken = [&SESSION[..at], field].concat();
+            broken[1] = (broken.len() - 2) as u8;
+            assert_eq!(Summary::read(&broken), None, "{field:?}");
         }
     }
 
