@@ -195,6 +195,27 @@ mod tests {
     }
 
     #[test]
+    fn permits_are_pairs_of_numbers() {
+        let (a, b) = (Permit::new(5, 70), Permit::new(2, 90));
+        assert_eq!((a.entries(), a.units()), (5, 70));
+        assert_eq!(a.and(b), Permit::new(7, 160));
+        assert_eq!(a.without(b), Permit::new(3, 0));
+        assert_eq!(b.without(a), Permit::new(0, 20));
+        assert!(a.covers(a) && a.covers(Permit::NONE) && a.covers(Permit::new(5, 69)));
+        assert!(!a.covers(b) && !b.covers(a));
+        assert_eq!(format!("{a:?}"), "5 entries, 70 units");
+    }
+
+    #[test]
+    fn the_largest_numbers() {
+        assert_eq!(MAX_ENTRIES, 0xfff_ffff);
+        assert_eq!(MAX_BYTES, (4 << 40) - UNIT);
+        let all = Permit::new(MAX_ENTRIES as u64, UNITS);
+        assert_eq!((all.entries(), all.units()), (MAX_ENTRIES as u64, UNITS));
+        assert_eq!(all.units() * UNIT as u64, MAX_BYTES as u64);
+    }
+
+    #[test]
     fn the_largest_permits_do_not_overflow() {
         let all = Permit::new(MAX_ENTRIES as u64, UNITS);
         let budget = Budget::new(all);

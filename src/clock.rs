@@ -224,6 +224,30 @@ mod tests {
         assert_eq!(Time::MAX + Duration::from_secs(1), Time::MAX);
         assert_eq!(Time::from_millis(u64::MAX), Time::MAX);
         assert_eq!(Time::ZERO.saturating_since(Time::MAX), Duration::ZERO);
+        let (early, late) = (Time::from_millis(3), Time::from_millis(10));
+        assert_eq!(late.saturating_since(early), Duration::from_millis(7));
+        assert_eq!(Time::MAX.as_millis(), 0xff_ffff_ffff);
+        let last = Time::from_millis(Time::MAX.as_millis() - 1);
+        assert!(last < Time::MAX);
+    }
+
+    #[test]
+    fn debug_shows_seconds() {
+        assert_eq!(format!("{:?}", Time::from_millis(61_007)), "61.007 s");
+        assert_eq!(format!("{:?}", Time::MAX), "Time::MAX");
+    }
+
+    #[test]
+    fn a_manual_clock_is_moved() {
+        let clock = ManualClock::new();
+        let clone = clock.clone();
+        clock.set(Time::from_millis(500));
+        clock.advance(Duration::from_millis(30));
+        assert_eq!(clone.now(), Time::from_millis(530));
+        clock.set(Time::from_millis(100));
+        assert_eq!(clone.now(), Time::from_millis(100));
+        clock.advance(Duration::MAX);
+        assert_eq!(clone.now(), Time::MAX);
     }
 
     #[test]
@@ -233,10 +257,41 @@ mod tests {
         manual.set(Time::from_millis(500));
         assert_eq!(clock.now(), Time::ZERO);
         assert_eq!(clock.refresh(), Time::from_millis(500));
+        assert_eq!(clock.now(), Time::from_millis(500));
         manual.set(Time::from_millis(100));
         assert_eq!(clock.refresh(), Time::from_millis(500));
+        assert_eq!(clock.now(), Time::from_millis(500));
+        assert_eq!(
+            Clock::new(Source::Manual(manual.clone())).now(),
+            Time::from_millis(100)
+        );
         manual.set(Time::MAX);
         assert!(clock.refresh() < Time::MAX);
+    }
+
+    /// Read by another way of counting.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn the_system_clock_counts_from_the_machines_start() {
+        let read = || {
+            let mut time = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            // SAFETY: a valid place for the call to write to.
+            let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+            assert_eq!(failed, 0);
+            Time::ZERO
+                + Duration::new(time.tv_sec as u64, 0)
+                + Duration::from_nanos(time.tv_nsec as u64)
+        };
+        let clock = Clock::new(Source::System);
+        for _ in 0..100 {
+            let before = read().as_millis();
+            let now = clock.refresh().as_millis();
+            // The other way rounds up.
+            assert!(before <= now + 1 && now <= read().as_millis());
+        }
     }
 
     #[test]

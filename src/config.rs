@@ -22,6 +22,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(7200);
 
 /// The byte budget allows this much for each entry of the capacity, unless it is given.
 const DEFAULT_BYTES_PER_ENTRY: usize = 4096;
+const _: () = assert!(MAX_ENTRIES * DEFAULT_BYTES_PER_ENTRY <= MAX_BYTES);
 
 const DEFAULT_MAX_SESSION: usize = 64 * 1024;
 const DEFAULT_MAX_CONTEXTS: usize = 256;
@@ -343,9 +344,12 @@ impl Builder {
         };
         let bytes = self
             .byte_budget
-            .unwrap_or_else(|| (max_capacity * DEFAULT_BYTES_PER_ENTRY).min(MAX_BYTES));
+            .unwrap_or(max_capacity * DEFAULT_BYTES_PER_ENTRY);
         let limit = Permit::new(capacity as u64, byte_units(bytes)?);
-        let shards = self.shards.unwrap_or_else(|| default_shards(max_capacity));
+        let shards = self.shards.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            default_shards(max_capacity, cores)
+        });
         if shards == 0 || shards > MAX_SHARDS {
             return Err(Error::Shards {
                 asked: shards,
@@ -394,10 +398,12 @@ pub(crate) fn byte_units(bytes: usize) -> Result<u64, Error> {
     Ok((bytes / UNIT) as u64)
 }
 
-fn default_shards(max_capacity: usize) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+fn default_shards(max_capacity: usize, cores: usize) -> usize {
     (4 * cores)
         .next_power_of_two()
         .min(1 << (max_capacity / 1024).max(1).ilog2())
         .min(MAX_SHARDS)
 }
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests;

@@ -306,6 +306,54 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_is_of_one_context_and_one_time() {
+        let contexts = Contexts::new(7, 2);
+        let (a, _) = contexts.intern(id(1)).unwrap();
+        let (b, _) = contexts.intern(id(2)).unwrap();
+        assert_eq!((a.id(), a.cache()), (&id(1), 7));
+        let before = a.generation();
+        assert_eq!(before.number(), a.number());
+        contexts.renew(&a).unwrap();
+        let after = a.generation();
+        assert_eq!(after.number(), a.number());
+        assert_ne!(before, after);
+        assert!(before.is_akin(after) && !before.is_akin(b.generation()));
+    }
+
+    #[cfg(feature = "openssl")]
+    #[test]
+    fn a_generation_of_a_moment_is_the_current_one_or_none() {
+        let contexts = Contexts::new(1, 1);
+        let before = Horizon::now();
+        let (a, _) = contexts.intern(id(1)).unwrap();
+        let after = Horizon::now();
+        assert!(before.value() < after.value());
+        assert_eq!(Horizon::from_value(after.value()), after);
+        assert_eq!(a.generation_at(after), a.generation());
+        // The number that comes next is not yet given out at that moment.
+        let exactly = Horizon::from_value(a.number().into());
+        for early in [before, exactly] {
+            let never = a.generation_at(early);
+            assert!(never.is_akin(a.generation()));
+            assert!(!contexts.is_current(never.number()));
+        }
+        contexts.renew(&a).unwrap();
+        assert!(!contexts.is_current(a.generation_at(after).number()));
+    }
+
+    #[test]
+    fn debug_tells_what_is_no_secret() {
+        let contexts = Contexts::new(1, 2);
+        let (a, _) = contexts.intern(id(1)).unwrap();
+        let expected = format!(
+            "Context {{ id: ContextId(1 bytes), number: {} }}",
+            a.number()
+        );
+        assert_eq!(format!("{a:?}"), expected);
+        assert_eq!(format!("{contexts:?}"), "Contexts { max: 2, .. }");
+    }
+
+    #[test]
     fn a_foreign_context_is_refused() {
         let (foreign, _) = Contexts::new(1, 1).intern(id(1)).unwrap();
         assert_eq!(

@@ -158,3 +158,45 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_was_asked_for_and_what_is_allowed() {
+        let tick = Error::Tick {
+            asked: std::time::Duration::ZERO,
+            min: std::time::Duration::from_millis(1),
+            max: std::time::Duration::from_secs(3600),
+        };
+        let cases = [
+            (Error::IdLength { len: 77 }, &["1 to 32", "77"][..]),
+            (Error::ContextLength { len: 77 }, &["1 to 32", "77"]),
+            (Error::ServerNameLength { len: 777 }, &["255", "777"]),
+            (Error::PayloadLength { len: 77, max: 66 }, &["66", "77"]),
+            (Error::Capacity { asked: 0, max: 66 }, &["max_capacity"]),
+            (Error::Capacity { asked: 77, max: 66 }, &["66", "77"]),
+            (
+                Error::ByteBudget {
+                    asked: 77,
+                    min: 5,
+                    max: 66,
+                },
+                &["5 to 66", "77"],
+            ),
+            (Error::Shards { asked: 77, max: 66 }, &["1 to 66", "77"]),
+            (tick, &["1ms to 3600s", "0ns"]),
+            (
+                Error::ContextLimit { asked: 77, max: 66 },
+                &["1 to 66", "77"],
+            ),
+            (Error::TooManyContexts { max: 66 }, &["66"]),
+            (Error::OutOfMemory { bytes: 77 }, &["77"]),
+        ];
+        for (error, words) in cases {
+            let text = error.to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        }
+    }
+}

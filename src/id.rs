@@ -188,6 +188,28 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_its_bytes() {
+        let bytes: [u8; MAX_LEN] = std::array::from_fn(|n| n as u8 + 1);
+        for len in 1..=MAX_LEN {
+            let id = SessionId::new(&bytes[..len]).unwrap();
+            assert_eq!(id.as_bytes(), &bytes[..len]);
+            assert_eq!(id.as_ref(), &bytes[..len]);
+            assert_eq!(usize::from(id.len()), len);
+            assert_eq!(SessionId::try_from(&bytes[..len]), Ok(id));
+            let mut padded = [0; MAX_LEN];
+            padded[..len].copy_from_slice(&bytes[..len]);
+            assert_eq!(id.padded(), &padded);
+            let context = ContextId::new(&bytes[..len]).unwrap();
+            assert_eq!(context.as_bytes(), &bytes[..len]);
+        }
+        assert_eq!(SessionId::from(bytes), SessionId::new(&bytes).unwrap());
+        assert_eq!(
+            SessionId::try_from(&[][..]),
+            Err(Error::IdLength { len: 0 })
+        );
+    }
+
+    #[test]
     fn padding_is_not_part_of_an_id() {
         assert_ne!(
             SessionId::new(&[1, 0]).unwrap(),
@@ -206,8 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn a_derived_context_stays_the_same() {
+        // Servers that share a store have to agree, whatever version they run. Computed by another program.
+        let expected = [
+            0xac, 0x09, 0xc3, 0xb5, 0xaa, 0x28, 0x56, 0xc4, 0xf2, 0x01, 0x54, 0x5d, 0xb9, 0x03,
+            0xbe, 0xdd, 0xcb, 0xb7, 0x67, 0xbb, 0x2e, 0x7d, 0xd3, 0x9c, 0x7c, 0x05, 0xf4, 0xc6,
+            0x4e, 0x67, 0xc5, 0x3b,
+        ];
+        let shop = ContextId::derive("shop", &[("cert", b"fingerprint")]);
+        assert_eq!(shop.as_bytes(), expected);
+    }
+
+    #[test]
     fn debug_shows_no_bytes() {
         let id = SessionId::new(&[0xab; 32]).unwrap();
         assert_eq!(format!("{id:?}"), "SessionId(32 bytes)");
+        let context = ContextId::new(&[0xab; 5]).unwrap();
+        assert_eq!(format!("{context:?}"), "ContextId(5 bytes)");
     }
 }

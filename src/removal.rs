@@ -104,3 +104,33 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_have_numbers_and_words() {
+        for (n, cause) in RemovalCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, n);
+            assert_eq!(cause.as_str(), format!("{cause:?}").to_lowercase());
+            assert_eq!(cause.to_string(), cause.as_str());
+            let own = matches!(cause, RemovalCause::Expired | RemovalCause::Evicted);
+            assert_eq!(cause.was_evicted(), own);
+        }
+    }
+
+    #[test]
+    fn every_end_has_a_number_of_four_bits() {
+        let events = RemovalCause::ALL.map(End::Event);
+        let ends = [&events[..], &[End::Replaced, End::Unpublished]].concat();
+        let mut numbers: Vec<_> = ends.iter().map(|end| end.number()).collect();
+        for (end, &number) in ends.iter().zip(&numbers) {
+            assert!(number < 16);
+            assert_eq!(End::from_number(number), *end);
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), ends.len());
+    }
+}

@@ -361,3 +361,6 @@ impl StatsHandle {
         self.0.sum()
     }
 }
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests;

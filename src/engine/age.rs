@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn large_shards_have_32_generations() {
+        let age = Age::new(3, 1000).unwrap();
+        // The power of two below a 32nd of them.
+        assert_eq!(age.generation(15), 0);
+        assert_eq!(age.generation(16), 1);
+        assert_eq!(age.generation(1000), 62);
+    }
+
+    #[test]
+    fn the_hand_goes_round() {
+        let age = Age::new(3, 1).unwrap();
+        let round: Vec<_> = (0..7).map(|_| age.hand(3)).collect();
+        assert_eq!(round, [0, 1, 2, 0, 1, 2, 0]);
+    }
+
+    #[test]
     fn what_the_tail_has_left_behind_comes_round_again() {
         let age = Age::new(1, 1).unwrap();
         age.note(0, 0);

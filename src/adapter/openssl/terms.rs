@@ -125,6 +125,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn seconds_are_rounded_up() {
+        let nanos = Duration::from_nanos;
+        assert_eq!(whole(Duration::ZERO), 0);
+        assert_eq!((whole(nanos(1)), whole(nanos(999_999_999))), (1, 1));
+        assert_eq!(
+            (whole(Duration::from_secs(7)), whole(nanos(7_000_000_001))),
+            (7, 8)
+        );
+        assert_eq!(whole(Duration::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn the_wall_clock_counts_from_1970() {
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let before = seconds(SystemTime::now());
+        let now = unix_now();
+        assert!(before <= now && now <= seconds(SystemTime::now()));
+    }
+
+    #[test]
     fn an_applications_tag_is_no_hosts() {
         for host in [1, 7, u32::MAX] {
             assert_eq!(host_of(tag_of(host)), Some(host));
