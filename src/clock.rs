@@ -203,12 +203,18 @@ fn system_now() -> Time {
     Time::from_millis(time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000)
 }
 
+#[cfg(not(all(
+    unix,
+    any(target_os = "linux", target_os = "android", target_vendor = "apple")
+)))]
+use monotonic_now as system_now;
+
 /// Milliseconds since the first call in this process, by the standard library's monotonic clock.
 #[cfg(not(all(
     unix,
     any(target_os = "linux", target_os = "android", target_vendor = "apple")
 )))]
-fn system_now() -> Time {
+fn monotonic_now() -> Time {
     static START: std::sync::LazyLock<std::time::Instant> =
         std::sync::LazyLock::new(std::time::Instant::now);
     Time::ZERO + START.elapsed()

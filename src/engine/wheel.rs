@@ -226,6 +226,19 @@ mod tests {
         assert_eq!(trial.expired.len(), 200);
     }
 
+    #[test]
+    fn only_a_longer_jump_than_4096_ticks_looks_at_everything() {
+        for ticks in [4095, 4096, 4097] {
+            let mut trial = Trial::new(2, 1000, 0);
+            trial.apply(Op::Add(1, 5000));
+            trial.apply(Op::Wait(ticks * 1000));
+            trial.apply(Op::Turn(1));
+            assert_eq!(trial.sweeps(), ticks > 4096, "{ticks}");
+            trial.apply(Op::Turn(usize::MAX));
+            assert_eq!(trial.expired.len(), 1);
+        }
+    }
+
     /// Milliseconds, of a tick of 1000: around the edges of the rings, or any.
     fn time() -> impl Strategy<Value = u64> {
         let edges = [0, 64, 128, 4032, 4096, 8192, 258_048, 262_144];

@@ -74,7 +74,6 @@ impl<'a> Summary<'a> {
             match tag {
                 0xa1 => summary.time = Some(number()?),
                 0xa2 => summary.timeout = Some(number()?),
-                0xa3.. => break,
                 _ => {}
             }
             rest = after;
@@ -266,6 +265,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_absent_is_the_present_and_three_seconds() {
+        let (no_timeout, no_time) = (
+            [&SESSION[..24], &SESSION[30..]].concat(),
+            [&SESSION[..19], &SESSION[24..]].concat(),
+        );
+        let read = |mut der: Vec<u8>| {
+            der[1] = (der.len() - 2) as u8;
+            let summary = Summary::read(&der).unwrap();
+            (
+                summary.time,
+                summary.timeout,
+                summary.is_expired(103),
+                summary.is_expired(104),
+                summary.left(101),
+            )
+        };
+        assert_eq!(read(no_timeout), (Some(100), None, false, true, Some(2)));
+        assert_eq!(read(no_time), (None, Some(3600), false, false, None));
+    }
+
     /// Its tagged fields were taken for absent, though libssl reads them.
     #[test]
     fn a_field_that_cannot_be_read_is_not_an_absent_one() {
@@ -291,6 +311,9 @@ mod tests {
         assert_eq!(integer(&[0xff]), Some(-1));
         assert_eq!(integer(&[0, 0xff]), Some(255));
         assert_eq!(integer(&[]), Some(0));
+        assert_eq!(integer(&i64::MAX.to_be_bytes()), Some(i64::MAX));
+        assert_eq!(integer(&i64::MIN.to_be_bytes()), Some(i64::MIN));
+        assert_eq!(integer(&[0x81, 0x23, 0x45]), Some(-0x7e_dcbb));
         assert_eq!(integer(&[0; 9]), None);
     }
 

@@ -93,6 +93,11 @@ impl Trial {
         self.now
     }
 
+    /// Whether it is looking at every bucket.
+    pub fn sweeps(&self) -> bool {
+        self.sweep.is_some()
+    }
+
     /// # Panics
     ///
     /// If the wheel does not do what it ought to.
