@@ -11,7 +11,7 @@
 //! get a small one that runs a closure as early as the promise allows, which is what finds a pin that ends too soon;
 //! crossbeam-epoch frees nothing at all inside a model of a few operations.
 
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 mod imp {
     use std::marker::PhantomData;
     use std::sync::LazyLock;
@@ -68,7 +68,7 @@ mod imp {
     }
 }
 
-#[cfg(any(refrain_loom, refrain_shuttle))]
+#[cfg(any(refrain_loom, refrain_shuttle, refrain_modelled))]
 mod imp {
     use std::collections::BTreeSet;
 

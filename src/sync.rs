@@ -16,7 +16,7 @@ mod imp {
     pub(crate) mod atomic {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         pub(crate) use std::sync::atomic::compiler_fence;
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        #[cfg(any(not(target_arch = "x86_64"), miri, refrain_modelled))]
         pub(crate) use std::sync::atomic::fence;
         pub(crate) use std::sync::atomic::{
             AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
@@ -95,7 +95,7 @@ pub(crate) fn fence_after_rmw() {
 ///
 /// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support; a mutex stands in for it there,
 /// so the models prove our use of the cell and arc-swap itself is trusted.
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 #[derive(Debug)]
 pub(crate) struct SharedCell<T> {
     value: arc_swap::ArcSwapOption<T>,
@@ -104,7 +104,7 @@ pub(crate) struct SharedCell<T> {
     swapping: Mutex<()>,
 }
 
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 impl<T> SharedCell<T> {
     pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
         Self {
@@ -131,11 +131,11 @@ impl<T> SharedCell<T> {
     }
 }
 
-#[cfg(any(refrain_loom, refrain_shuttle))]
+#[cfg(any(refrain_loom, refrain_shuttle, refrain_modelled))]
 #[derive(Debug)]
 pub(crate) struct SharedCell<T>(Mutex<Option<std::sync::Arc<T>>>);
 
-#[cfg(any(refrain_loom, refrain_shuttle))]
+#[cfg(any(refrain_loom, refrain_shuttle, refrain_modelled))]
 impl<T> SharedCell<T> {
     pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
         Self(Mutex::new(value))
