@@ -8,6 +8,9 @@
 //! | `refrain_loom` | loom | `loom-tests`: weak memory, small models, every interleaving within a bound |
 //! | `refrain_shuttle` | shuttle | `loom-tests`: sequential consistency, larger models, very many schedules |
 //!
+//! `refrain_modelled` leaves std in place, and changes only what stands between it and strict provenance: the
+//! [reclamation](crate::reclaim) and [`SharedCell`] are those of the models. It is for Miri.
+//!
 //! `Arc` is std's in every arm: the races of interest are the engine's own reference counts, not std's.
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
@@ -93,8 +96,9 @@ pub(crate) fn fence_after_rmw() {
 
 /// A cell that holds an optional shared value and can be replaced while others read it.
 ///
-/// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support; a mutex stands in for it there,
-/// so the models prove our use of the cell and arc-swap itself is trusted.
+/// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support, and makes a pointer of a number
+/// where a reader is helped; a mutex stands in for it there, so the models prove our use of the cell and arc-swap itself
+/// is trusted.
 #[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 #[derive(Debug)]
 pub(crate) struct SharedCell<T> {
