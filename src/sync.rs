@@ -8,6 +8,9 @@
 //! | `refrain_loom` | loom | `loom-tests`: weak memory, small models, every interleaving within a bound |
 //! | `refrain_shuttle` | shuttle | `loom-tests`: sequential consistency, larger models, very many schedules |
 //!
+//! `refrain_modelled` leaves std in place, and changes only what stands between it and strict provenance: the
+//! [reclamation](crate::reclaim) and [`SharedCell`] are those of the models. It is for Miri.
+//!
 //! `Arc` is std's in every arm: the races of interest are the engine's own reference counts, not std's.
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
@@ -16,7 +19,7 @@ mod imp {
     pub(crate) mod atomic {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         pub(crate) use std::sync::atomic::compiler_fence;
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        #[cfg(any(not(target_arch = "x86_64"), miri, refrain_modelled))]
         pub(crate) use std::sync::atomic::fence;
         pub(crate) use std::sync::atomic::{
             AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
@@ -93,9 +96,10 @@ pub(crate) fn fence_after_rmw() {
 
 /// A cell that holds an optional shared value and can be replaced while others read it.
 ///
-/// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support; a mutex stands in for it there,
-/// so the models prove our use of the cell and arc-swap itself is trusted.
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+/// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support, and makes a pointer of a number
+/// where a reader is helped; a mutex stands in for it there, so the models prove our use of the cell and arc-swap itself
+/// is trusted.
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 #[derive(Debug)]
 pub(crate) struct SharedCell<T> {
     value: arc_swap::ArcSwapOption<T>,
@@ -104,7 +108,7 @@ pub(crate) struct SharedCell<T> {
     swapping: Mutex<()>,
 }
 
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 impl<T> SharedCell<T> {
     pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
         Self {
@@ -131,11 +135,11 @@ impl<T> SharedCell<T> {
     }
 }
 
-#[cfg(any(refrain_loom, refrain_shuttle))]
+#[cfg(any(refrain_loom, refrain_shuttle, refrain_modelled))]
 #[derive(Debug)]
 pub(crate) struct SharedCell<T>(Mutex<Option<std::sync::Arc<T>>>);
 
-#[cfg(any(refrain_loom, refrain_shuttle))]
+#[cfg(any(refrain_loom, refrain_shuttle, refrain_modelled))]
 impl<T> SharedCell<T> {
     pub(crate) fn new(value: Option<std::sync::Arc<T>>) -> Self {
         Self(Mutex::new(value))

@@ -1,6 +1,7 @@
 //! What can be read of a session, and of a ClientHello, without libssl.
 
 use std::ffi::c_uint;
+use std::ops::Range;
 
 use openssl::ssl::SslRef;
 use openssl_sys as sys;
@@ -11,7 +12,7 @@ use crate::adapter::wipe;
 use foreign_types::ForeignTypeRef;
 
 /// What the cache has to know of the bytes that it holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary<'a> {
     /// The protocol version, such as 0x0303 for TLS 1.2.
     pub(crate) version: i64,
@@ -25,6 +26,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) timeout: Option<i64>,
     /// When the authentication behind it ends, in seconds since 1970, if that stands behind the DER.
     pub(crate) until: Option<i64>,
+    /// Where in the payload its secret stands.
+    pub(crate) secret: Range<usize>,
 }
 
 /// How many bytes of a payload stand behind the DER: the end of the authentication, which has to get through an external
@@ -48,6 +51,8 @@ impl<'a> Summary<'a> {
         let (0x30, mut rest, trailer) = element(payload)? else {
             return None;
         };
+        // Where the last element ends from which `rest` is left.
+        let end = |rest: &[u8]| payload.len() - trailer.len() - rest.len();
         let mut summary = Self {
             until: trailer.try_into().ok().map(i64::from_be_bytes),
             ..Self::default()
@@ -61,6 +66,7 @@ impl<'a> Summary<'a> {
                 1 => summary.version = integer(value)?,
                 2 => summary.cipher = value,
                 3 => summary.id = value,
+                4 => summary.secret = end(after) - value.len()..end(after),
                 _ => {}
             }
             rest = after;
@@ -102,6 +108,15 @@ impl<'a> Summary<'a> {
         let own = self.cipher.try_into().map(u16::from_be_bytes);
         own.is_ok_and(|own| (own == AES_256_GCM_SHA384) == (suite == AES_256_GCM_SHA384))
     }
+}
+
+/// A payload with zeros in the place of its secret, and the secret.
+pub(super) fn part(payload: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let Range { start, end } = Summary::read(payload)?.secret;
+    let mut rest = vec![0; payload.len()];
+    rest[..start].copy_from_slice(&payload[..start]);
+    rest[end..].copy_from_slice(&payload[end..]);
+    Some((rest, &payload[start..end]))
 }
 
 /// The first element: its tag, its value, and what comes after it.
@@ -228,6 +243,7 @@ mod tests {
             time: Some(100),
             timeout: Some(3600),
             until: None,
+            secret: 18..19,
         };
         assert_eq!(summary, expected);
         assert!(!summary.is_expired(3700));
@@ -251,6 +267,18 @@ mod tests {
             Summary::read(&payload[..payload.len() - 1]).unwrap().until,
             None
         );
+    }
+
+    #[test]
+    fn the_secret_is_taken_out() {
+        let payload = seal(SESSION.to_vec(), 7);
+        let (rest, secret) = part(&payload).unwrap();
+        assert_eq!(secret, [9]);
+        let mut together = rest;
+        assert_eq!(together[18], 0);
+        together[18] = 9;
+        assert_eq!(together, payload);
+        assert_eq!(part(&payload[1..]), None);
     }
 
     #[test]

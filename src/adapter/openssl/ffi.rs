@@ -61,6 +61,11 @@ unsafe extern "C" {
     pub(super) fn SSL_CTX_set_timeout(ctx: *mut SSL_CTX, seconds: c_long) -> c_long;
     pub(super) fn SSL_CTX_set_generate_session_id(ctx: *mut SSL_CTX, f: Option<Generate>) -> c_int;
     pub(super) fn SSL_SESSION_set_timeout(session: *mut SSL_SESSION, seconds: c_long) -> c_long;
+    pub(super) fn SSL_SESSION_set1_master_key(
+        session: *mut SSL_SESSION,
+        key: *const c_uchar,
+        len: usize,
+    ) -> c_int;
     pub(super) fn SSL_SESSION_set_ex_data(
         session: *mut SSL_SESSION,
         index: c_int,

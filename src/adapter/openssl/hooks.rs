@@ -245,7 +245,7 @@ impl Installed {
         };
         state.inherited = Some(End { unix, time });
         let connection = state.link.clone();
-        let session = SslSession::from_der(found.payload()).ok()?;
+        let session = decode(found.payload())?;
         self.outlive(&session, &found, terms.now);
         if !is_tls13 {
             // Only what was taken may be asked for again, and only what is still in the cache can be removed from it.
@@ -353,6 +353,18 @@ impl Installed {
             number => Some(tag_of(number)),
         }
     }
+}
+
+/// libssl's own form of a session. The secret does not go through its decoder, which frees a copy of all that it reads, and
+/// does not wipe it.
+fn decode(payload: &[u8]) -> Option<SslSession> {
+    let (der, secret) = der::part(payload)?;
+    let session = SslSession::from_der(&der).ok()?;
+    // SAFETY: a live session that nobody else has, and bytes that it copies.
+    let set = unsafe {
+        ffi::SSL_SESSION_set1_master_key(session.as_ptr(), secret.as_ptr(), secret.len())
+    };
+    (set == 1).then_some(session)
 }
 
 /// Makes an id for a session: tagged, if the context has such.
