@@ -202,8 +202,6 @@ impl SessionCache {
     ///
     /// For stacks that first look ([`get`](Self::get)), then verify that the client knows the session's secret, then
     /// use it up, so that an id alone can't burn another client's session. Lock-free.
-    ///
-    /// While another session of the id is just taking its slot, this one can still be taken, in the order before that.
     pub fn take_exact(&self, session: &Session) -> bool {
         let engine = &self.core.engine;
         let now = engine.clock.now();
@@ -223,8 +221,8 @@ impl SessionCache {
     /// Removes this very session, expired or not; one that was never added can't be added any more. True for exactly
     /// one caller, and the remove callback hears of it once. Lock-free.
     ///
-    /// False for a session of another cache; and for one that was never added while the backlog is full, which is then
-    /// left as it is.
+    /// False once it has left, or another of its id can be found in its place; for a session of another cache; and for one that
+    /// was never added while the backlog is full, which is then left as it is.
     #[doc(alias = "SSL_CTX_remove_session")]
     #[doc(alias = "SSL_remove_session")]
     pub fn remove_exact(&self, session: &Session) -> bool {
