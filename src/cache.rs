@@ -39,9 +39,10 @@ use life::{Core, Owner};
 /// or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
 /// full, `add` also ends its victim, and helps with what has expired.
 ///
-/// *What is linearizable*: `add`, `with`, `get`, `take`, `remove` and expiry, for each id. *What is not*: `len`,
-/// `stats`, and sweeps over all sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)),
-/// which see each session at some moment during the call.
+/// *What is linearizable*, for each id: `add`, `with`, `get`, `contains`, `take`, `take_exact`, `remove`, `remove_exact`, and
+/// every other way out, of which the remove callback tells after the fact. *What is not*: `len`, `stats`, and sweeps over all
+/// sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)), which see each session at some moment
+/// during the call. The chapter [consistency](crate::manual::consistency) has it exactly.
 ///
 /// Dropping the last handle removes every session ([`RemovalCause::Dropped`]), calls the remove callback for each, and
 /// joins the cache's threads; when it happens in a remove callback, the listener thread does all that once the callback
