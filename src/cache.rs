@@ -39,9 +39,10 @@ use life::{Core, Owner};
 /// or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
 /// full, `add` also ends its victim, and helps with what has expired.
 ///
-/// *What is linearizable*: `add`, `with`, `get`, `take`, `remove` and expiry, for each id. *What is not*: `len`,
-/// `stats`, and sweeps over all sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)),
-/// which see each session at some moment during the call.
+/// *What is linearizable*, for each id: `add`, `with`, `get`, `contains`, `take`, `take_exact`, `remove`, `remove_exact`, and
+/// every other way out, of which the remove callback tells after the fact. *What is not*: `len`, `stats`, and sweeps over all
+/// sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)), which see each session at some moment
+/// during the call. The chapter [consistency](crate::manual::consistency) has it exactly.
 ///
 /// Dropping the last handle removes every session ([`RemovalCause::Dropped`]), calls the remove callback for each, and
 /// joins the cache's threads; when it happens in a remove callback, the listener thread does all that once the callback
@@ -202,8 +203,6 @@ impl SessionCache {
     ///
     /// For stacks that first look ([`get`](Self::get)), then verify that the client knows the session's secret, then
     /// use it up, so that an id alone can't burn another client's session. Lock-free.
-    ///
-    /// While another session of the id is just taking its slot, this one can still be taken, in the order before that.
     pub fn take_exact(&self, session: &Session) -> bool {
         let engine = &self.core.engine;
         let now = engine.clock.now();
@@ -223,8 +222,8 @@ impl SessionCache {
     /// Removes this very session, expired or not; one that was never added can't be added any more. True for exactly
     /// one caller, and the remove callback hears of it once. Lock-free.
     ///
-    /// False for a session of another cache; and for one that was never added while the backlog is full, which is then
-    /// left as it is.
+    /// False once it has left, or another of its id can be found in its place; for a session of another cache; and for one that
+    /// was never added while the backlog is full, which is then left as it is.
     #[doc(alias = "SSL_CTX_remove_session")]
     #[doc(alias = "SSL_remove_session")]
     pub fn remove_exact(&self, session: &Session) -> bool {

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "not a public interface")]
 
+mod histories;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -139,7 +139,8 @@ impl SessionCache {
     /// It is called once for each session that has left, with the cause, unless the session was replaced by another of
     /// its id. It runs on the listener thread (or in [`run_maintenance`](Self::run_maintenance)), one call at a time,
     /// with nothing held: it may block, panic, use the cache, or drop the last handle of it. The sessions of one shard
-    /// arrive in the order in which their slots were emptied; a lookup that starts after the call can't find the session.
+    /// arrive in the order in which they left, but for those that left at the same moment; a lookup that starts after the call
+    /// can't find the session.
     ///
     /// A callback that owns a handle of its own cache keeps that cache alive for good: give it a weak reference to
     /// something that owns the handle.

@@ -12,7 +12,7 @@
 //!
 //! Locked instructions of a plain insertion, besides the pin: the state, the permit, the claim, the publication, the
 //! add's number, and a bit each in the wheel and the age ring where they are not set yet. A replacement has the state,
-//! the slot, and the replaced session's state and push. No allocation.
+//! the slot, and the replaced session's state, twice, and push. No allocation.
 
 use crate::budget::{Permit, UNIT};
 use crate::clock::Time;
@@ -26,6 +26,7 @@ use crate::sync::fence_after_rmw;
 use super::Engine;
 use super::bucket::Word;
 use super::header::Raw;
+use super::leave::Standing;
 use super::table::{Claim, Path, Place, Rival, Scan, Table};
 use super::word::{Begin, Life, Owed};
 
@@ -39,11 +40,12 @@ const LOOKS: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a cache may refuse a session: a TLS stack should then not advertise it"]
 pub enum Added {
-    /// It is in the cache, and no live session of its id was before.
+    /// It is in the cache, and no session of its id was before.
     Inserted,
-    /// It is in the cache, in the place of another session of the same id, which fires no callback.
+    /// It is in the cache, in the place of another session of the same id, expired or not, which fires no callback.
     Replaced,
-    /// This very session is in the cache already; nothing was done (`SSL_CTX_add_session` returns 0).
+    /// This very session is in the cache already, expired perhaps, or another add of it is under way; nothing was done
+    /// (`SSL_CTX_add_session` returns 0).
     AlreadyPresent,
     /// This very session has been removed, or left the cache: it can't come back. Build a new one of the same bytes.
     Removed,
@@ -63,7 +65,8 @@ impl Added {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotCached {
-    /// Another add of the same id was under way and won.
+    /// Others were added at the same time and were in its way: one of the same id that won, or, which is rare, others that
+    /// took the free slots which it had found, three times over.
     Raced,
     /// No room could be made within the effort that one add may spend.
     Full,
@@ -84,7 +87,7 @@ pub enum NotCached {
 impl std::fmt::Display for NotCached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Raced => "another add of the same id won",
+            Self::Raced => "another add was in its way",
             Self::Full => "no room could be made",
             Self::Backlog => "too much waits for callbacks and readers",
             Self::Expired => "its deadline has passed",
@@ -188,7 +191,7 @@ impl Engine {
             unsafe { (raw.header(), raw.context(), raw.session_id(), raw.units()) };
         match header.state.load().life() {
             Life::New => {}
-            Life::Live => return Ok(Added::AlreadyPresent),
+            Life::Live => return Ok(self.added_before(&session)),
             Life::Dead | Life::Replaced => return Ok(Added::Removed),
         }
         let deadline = self.deadline(&session, timeout, now)?;
@@ -200,7 +203,7 @@ impl Engine {
         let guard = self.domain.pin();
         match header.state.begin(deadline) {
             Begin::Begun => {}
-            Begin::AlreadyPresent => return Ok(Added::AlreadyPresent),
+            Begin::AlreadyPresent => return Ok(self.added_before(&session)),
             Begin::Ended => return Ok(Added::Removed),
         }
         let raw = session.into_raw();
@@ -237,6 +240,18 @@ impl Engine {
             Landed::Refused(reason) => add.give_up(true, reason),
             Landed::Again => add.give_up(true, NotCached::Raced),
             Landed::Lost => add.give_up(false, NotCached::Raced),
+        }
+    }
+
+    /// What became of a session that was alive before this add of it.
+    fn added_before(&self, session: &Session) -> Added {
+        // SAFETY: the handle is a reference.
+        let context = unsafe { session.raw().context() };
+        let (shard, path) = self.route(&session.session_id(), context);
+        let guard = self.domain.pin();
+        match self.standing(&guard, shard, &path, session.raw()) {
+            Standing::In(..) | Standing::Coming => Added::AlreadyPresent,
+            Standing::Out => Added::Removed,
         }
     }
 
@@ -301,6 +316,9 @@ impl Add<'_> {
         if need != Permit::NONE && !self.reserve(need, Some(old)) {
             return Landed::Refused(NotCached::Full);
         }
+        // From here on, who does not find the old one in its slot knows that it was replaced.
+        // SAFETY: as above.
+        unsafe { old.header() }.state.note_stood();
         let table = &self.engine.shards[self.shard].table;
         let new = Word::published(self.raw, Table::fingerprint(&self.path));
         // LINEARIZATION: of an add that replaces.

@@ -29,6 +29,16 @@ enum Fate {
     Replaced,
 }
 
+/// Where a session stands, at some moment while that was looked at.
+pub(super) enum Standing {
+    /// In a slot, for all to find.
+    In(Place, Word),
+    /// Nowhere yet: its add is under way, and may fail. Or it left its slot while this looked, and stood there before.
+    Coming,
+    /// Nowhere: it was never added, or has left, or another session has just taken its slot.
+    Out,
+}
+
 /// What became of an attempt to end a session that was never added.
 enum Unadded {
     Ended,
@@ -196,6 +206,9 @@ impl Engine {
 
     /// Ends this very session, wherever it is in its life. The caller has a handle. Returns whether this call ended it.
     ///
+    /// A session whose slot an add has taken is not ended any more, even if that add has not yet ended its life: the newcomer
+    /// can be found already. One that is just being added can't be taken yet.
+    ///
     /// A session that was never added is ended too, and its event delivered, unless too much is waiting already.
     pub(crate) fn end_exact(
         &self,
@@ -219,6 +232,14 @@ impl Engine {
                 Unadded::Added => {}
             }
         }
+        let slot = match self.standing(&guard, shard, &path, raw) {
+            Standing::In(place, word) => Some((place, word)),
+            // It can't be used before it is there; it can be removed.
+            Standing::Coming if cause != RemovalCause::Taken => None,
+            Standing::Coming | Standing::Out => return false,
+        };
+        // LINEARIZATION: of a success, this end; or, if an add has replaced the session in its slot since `standing`
+        // began to look, right before that. Of a failure, the end or the replacement that came first.
         let Ok(owed) = header.state.end(cause, when) else {
             return false;
         };
@@ -227,12 +248,35 @@ impl Engine {
         // putting the session into a slot and looking at its state. Either the add sees it dead and empties the slot, or
         // this search sees the slot.
         fence_after_rmw();
-        if let Some((place, word)) = self.shards[shard].table.locate(&path, raw) {
+        let locate = || self.shards[shard].table.locate(&path, raw);
+        if let Some((place, word)) = slot.or_else(locate) {
             let permit = self.unlink(&guard, shard, &path, place, word, raw);
             self.cells.budget.release(permit);
         }
         self.settle(&guard, shard, raw, owed);
         true
+    }
+
+    /// Where a session stands. The caller has a handle.
+    pub(super) fn standing(
+        &self,
+        _guard: &Guard<'_>,
+        shard: usize,
+        path: &Path,
+        raw: Raw,
+    ) -> Standing {
+        // SAFETY: the caller has a handle.
+        let state = unsafe { raw.header() }.state.load();
+        if state.life() != Life::Live {
+            return Standing::Out;
+        }
+        let found = self.shards[shard].table.locate(path, raw);
+        match found.filter(|(_, word)| word.is_published()) {
+            Some((place, word)) => Standing::In(place, word),
+            // It had been published by then, and a session never moves: it has left, or been replaced.
+            None if state.has_stood() => Standing::Out,
+            None => Standing::Coming,
+        }
     }
 
     fn end_unadded(

@@ -18,6 +18,9 @@
 //! that is about to fill one, owns the session. Whoever makes a session *neither live nor linked* owes its push on the
 //! removed stack: [`Owed::Push`]. As life only moves forward and `linked` is set once and cleared once, exactly one
 //! transition owes it.
+//!
+//! While a session lives, the bits of its end are free. One of them says that it *has stood* in a slot: an add sets it before
+//! it puts another session there. A live session that is in no slot is on its way in without it, and replaced with it.
 
 use crate::clock::Time;
 use crate::removal::{End, RemovalCause};
@@ -27,6 +30,8 @@ const LIFE: u64 = 0b11;
 const LINKED: u64 = 1 << 2;
 const VISITED: u64 = 1 << 3;
 const END_SHIFT: u32 = 4;
+/// Only of a live session; its end overwrites it.
+const STOOD: u64 = 1 << END_SHIFT;
 const LEN_SHIFT: u32 = 8;
 const LEN_MASK: u64 = 0x3f;
 const OWNER_SHIFT: u32 = 14;
@@ -75,6 +80,11 @@ impl State {
     #[inline(always)]
     pub(crate) fn is_visited(self) -> bool {
         self.0 & VISITED != 0
+    }
+
+    /// Whether a live session has stood in a slot that another was about to get.
+    pub(crate) fn has_stood(self) -> bool {
+        self.life() == Life::Live && self.0 & STOOD != 0
     }
 
     #[inline(always)]
@@ -245,6 +255,13 @@ impl AtomicState {
     pub(crate) fn end_unadded(&self, cause: RemovalCause) -> bool {
         self.update(|s| (s.life() == Life::New).then(|| s.with_end(End::Event(cause))))
             .is_ok()
+    }
+
+    /// The caller has seen the session in a slot, and is about to put another one there. Writes only when that is news.
+    pub(crate) fn note_stood(&self) {
+        // What is not live needs no mark: its end tells.
+        let _ = self
+            .update(|s| (s.life() == Life::Live && !s.has_stood()).then_some(State(s.0 | STOOD)));
     }
 
     /// The caller has put another session into this one's slot: clears `linked`, and LIVE > REPLACED. Returns whether

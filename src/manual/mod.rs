@@ -1,5 +1,7 @@
 //! The manual: chapters that are no interface.
 
+#[doc = include_str!("consistency.md")]
+pub mod consistency {}
 #[doc = include_str!("design.md")]
 pub mod design {}
 #[doc = include_str!("from-openssl.md")]

@@ -243,3 +243,27 @@ fn expiry_is_at_the_deadline() {
     let never = State::new(1, 0).with_deadline(Time::MAX);
     assert!(!never.is_expired(Time::from_millis(Time::MAX.as_millis() - 1)));
 }
+
+#[test]
+fn the_mark_of_a_slot_is_gone_with_the_life() {
+    for cause in RemovalCause::ALL {
+        let cell = begun();
+        assert!(!cell.load().has_stood());
+        cell.note_stood();
+        cell.note_stood();
+        assert!(cell.load().has_stood() && cell.load().is_linked());
+        assert_eq!(cell.end(cause, |_| true), Ok(Owed::Nothing));
+        assert_eq!(cell.load().end(), End::Event(cause));
+        cell.note_stood();
+        assert!(!cell.load().has_stood());
+        assert_eq!(cell.load().end(), End::Event(cause));
+    }
+    let cell = begun();
+    cell.note_stood();
+    assert!(cell.supersede());
+    assert_eq!(cell.load().end(), End::Replaced);
+    let cell = AtomicState::new(State::new(32, 0));
+    cell.note_stood();
+    assert_eq!(cell.begin(Time::MAX), Begin::Begun);
+    assert!(!cell.load().has_stood());
+}
