@@ -43,9 +43,19 @@ use life::{Core, Owner};
 /// `stats`, and sweeps over all sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)),
 /// which see each session at some moment during the call.
 ///
+/// # The end
+///
 /// Dropping the last handle removes every session ([`RemovalCause::Dropped`]), calls the remove callback for each, and
 /// joins the cache's threads; when it happens in a remove callback, the listener thread does all that once the callback
 /// has returned. Handles of sessions stay valid after that.
+///
+/// # Forks
+///
+/// The child of a fork has a copy of every cache and none of its threads. Look-ups, `add`, `take` and `remove` go on there,
+/// and from the fork on the copy is maintained as with [`Maintenance::Manual`](crate::Maintenance::Manual): by
+/// [`run_maintenance`](Self::run_maintenance), which calls the remove callbacks too, or else adds answer
+/// [`NotCached::Backlog`](crate::NotCached::Backlog) at the bound. Its end calls no callbacks: the sessions are the parent's. A cache that the child builds has threads
+/// and works as any other. The chapter [operations](crate::manual::operations) has the rest.
 ///
 /// # Examples
 ///
@@ -88,7 +98,9 @@ impl SessionCache {
     /// # Errors
     ///
     /// [`Error::TooManyContexts`] if as many contexts as [`Builder::max_contexts`] allows are in use, and
-    /// [`Error::ContextNumbersExhausted`] after four billion contexts and invalidations in one process.
+    /// [`Error::ContextNumbersExhausted`] after four billion contexts and invalidations in one process;
+    /// [`Error::Forked`] in the child of a fork that happened while another thread was in this call or in
+    /// [`invalidate_context`](Self::invalidate_context).
     #[doc(alias = "SSL_CTX_set_session_id_context")]
     #[doc(alias = "SSL_set_session_id_context")]
     pub fn context(&self, id: ContextId) -> Result<Context, Error> {
@@ -263,8 +275,8 @@ impl SessionCache {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignContext`] for a context of another cache; [`Error::ContextNumbersExhausted`] as for
-    /// [`context`](Self::context).
+    /// [`Error::ForeignContext`] for a context of another cache; [`Error::ContextNumbersExhausted`] and [`Error::Forked`]
+    /// as for [`context`](Self::context).
     pub fn invalidate_context(&self, context: &Context) -> Result<(), Error> {
         self.core.engine.invalidate(context)?;
         self.core.engine.wake_maintainer();
