@@ -34,9 +34,10 @@ use life::{Core, Owner};
 /// The counters of the first 256 threads that look anything up are each thread's own; further threads share one line, by
 /// one more locked instruction. Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
 /// pin is crossbeam-epoch's: one locked instruction on the thread's own line, and every 128th of a thread's pins looks at
-/// the other threads' lines; a thread's first operation registers it, which allocates. Else none of these operations
-/// allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread,
-/// or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
+/// the other threads' lines and helps to clear away what maintenance has left. A thread's first operation registers it,
+/// which allocates, and so does that clearing for one pin in a thousand, at the most and beside busy maintenance. Else none
+/// of these operations allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits
+/// for another thread, or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
 /// full, `add` also ends its victim, and helps with what has expired.
 ///
 /// *What is linearizable*: `add`, `with`, `get`, `take`, `remove` and expiry, for each id. *What is not*: `len`,
@@ -51,11 +52,12 @@ use life::{Core, Owner};
 ///
 /// # Forks
 ///
-/// The child of a fork has a copy of every cache and none of its threads. Look-ups, `add`, `take` and `remove` go on there,
-/// and from the fork on the copy is maintained as with [`Maintenance::Manual`](crate::Maintenance::Manual): by
-/// [`run_maintenance`](Self::run_maintenance), which calls the remove callbacks too, or else adds answer
-/// [`NotCached::Backlog`](crate::NotCached::Backlog) at the bound. Its end calls no callbacks: the sessions are the parent's. A cache that the child builds has threads
-/// and works as any other. The chapter [operations](crate::manual::operations) has the rest.
+/// The child of a fork has a copy of every cache and none of its threads. Look-ups, `add`, `take` and `remove` go on
+/// there. From the fork on the copy is maintained as with [`Maintenance::Manual`](crate::Maintenance::Manual), by
+/// [`run_maintenance`](Self::run_maintenance), which calls the remove callbacks too; where nobody does it, adds answer
+/// [`NotCached::Backlog`](crate::NotCached::Backlog) at the bound. The end of a copy calls no callbacks: the sessions are
+/// the parent's. A cache that the child builds has its threads and works as any other. More is in the chapter
+/// [operations](crate::manual::operations).
 ///
 /// # Examples
 ///

@@ -377,9 +377,9 @@ fn beside_threads() {
         });
         is_inside.recv().unwrap();
         // Others hold the locks of maintenance and of the contexts as often as they can.
-        scope.spawn(|| busy(&|n| drop(cache.add(sized(&context, n % 300, 4000)))));
+        scope.spawn(|| busy(&|n| _ = cache.add(sized(&context, n % 300, 4000))));
         scope.spawn(|| busy(&|n| drop(cache.take(&context, &id(n % 300)))));
-        scope.spawn(|| busy(&|_| drop(cache.run_maintenance())));
+        scope.spawn(|| busy(&|_| _ = cache.run_maintenance()));
         scope.spawn(|| {
             busy(&|n| {
                 let other = cache.context(ContextId::derive("y", &[("n", &n.to_le_bytes())]));

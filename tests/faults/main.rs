@@ -14,6 +14,7 @@ mod dying;
 mod extent;
 #[cfg(unix)]
 mod fork;
+mod heap;
 mod listener;
 mod reader;
 mod scene;
