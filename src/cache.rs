@@ -56,7 +56,8 @@ use life::{Core, Owner};
 /// there. From the fork on the copy is maintained as with [`Maintenance::Manual`](crate::Maintenance::Manual), by
 /// [`run_maintenance`](Self::run_maintenance), which calls the remove callbacks too; where nobody does it, adds answer
 /// [`NotCached::Backlog`](crate::NotCached::Backlog) at the bound. The end of a copy calls no callbacks: the sessions are
-/// the parent's. A cache that the child builds has its threads and works as any other. More is in the chapter
+/// the parent's. Single use is a promise within one process: what was in the cache at the fork can be taken once in each.
+/// A cache that the child builds has its threads and works as any other. More is in the chapter
 /// [operations](crate::manual::operations).
 ///
 /// # Examples

@@ -328,12 +328,12 @@ impl Numbers {
 
     /// Takes the lowest free number.
     fn take(&self) -> Option<usize> {
-        use std::sync::atomic::Ordering::{Acquire, Relaxed};
+        use std::sync::atomic::Ordering;
         let lowest = |seen: u64| (seen != u64::MAX).then(|| seen | (seen + 1));
         for (index, word) in self.0.iter().enumerate() {
             // ORDERING: Acquire on success; partner: the Release in `give`. The thread that had the number before has done
             // its last counting with it. Relaxed else: the compare-and-swap decides.
-            if let Ok(seen) = word.fetch_update(Acquire, Relaxed, lowest) {
+            if let Ok(seen) = word.fetch_update(Ordering::Acquire, Ordering::Relaxed, lowest) {
                 return Some(index * 64 + seen.trailing_ones() as usize);
             }
         }

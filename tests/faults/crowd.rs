@@ -139,13 +139,7 @@ fn of_any_size_leave_the_books_in_order() {
         assert_eq!(stats.hits, value(&told.hits), "{threads} threads");
         let looks = stats.hits + stats.misses + stats.timeouts;
         assert_eq!(looks, value(&told.looks), "{threads} threads");
-        let reached = [
-            stats.expired,
-            stats.evicted,
-            stats.replaced,
-            stats.taken,
-            stats.timeouts,
-        ];
+        let reached = [stats.expired, stats.evicted, stats.replaced, stats.taken];
         assert!(threads > 1 || reached.iter().all(|&n| n > 0), "{stats:?}");
         cache.clear();
         cache.settle();

@@ -78,7 +78,8 @@ fn fork(work: impl FnOnce() -> Findings) -> libc::pid_t {
 fn wait(pid: libc::pid_t) -> Ended {
     let mut status = 0;
     // SAFETY: a child of ours, waited for once.
-    while unsafe { libc::waitpid(pid, &raw mut status, 0) } != pid {}
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
     match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
         (true, 0) => Ended::Well,
         (true, 2) => Ended::Unlucky,

@@ -151,8 +151,10 @@ fn beside_a_reader(lent: &SessionCache, context: &Context, for_ever: bool, scene
         cache.with(&inner, &id(1), |lent| {
             began.send(()).unwrap();
             let _ = stay.recv();
-            while for_ever {
-                std::thread::park();
+            if for_ever {
+                loop {
+                    std::thread::park();
+                }
             }
             // Whatever has become of it, what was lent is whole.
             assert_eq!(lent.payload(), 1u64.to_be_bytes());
