@@ -34,9 +34,10 @@ use life::{Core, Owner};
 /// The counters of the first 256 threads that look anything up are each thread's own; further threads share one line, by
 /// one more locked instruction. Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
 /// pin is crossbeam-epoch's: one locked instruction on the thread's own line, and every 128th of a thread's pins looks at
-/// the other threads' lines; a thread's first operation registers it, which allocates. Else none of these operations
-/// allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread,
-/// or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
+/// the other threads' lines and helps to clear away what maintenance has left. A thread's first operation registers it,
+/// which allocates, and so does that clearing for one pin in a thousand, at the most and beside busy maintenance. Else none
+/// of these operations allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits
+/// for another thread, or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
 /// full, `add` also ends its victim, and helps with what has expired.
 ///
 /// *What is linearizable*, for each id: `add`, `with`, `get`, `contains`, `take`, `take_exact`, `remove`, `remove_exact`, and
@@ -44,9 +45,21 @@ use life::{Core, Owner};
 /// sessions ([`flush`](Self::flush), [`retain`](Self::retain), [`clear`](Self::clear)), which see each session at some moment
 /// during the call. The chapter [consistency](crate::manual::consistency) has it exactly.
 ///
+/// # The end
+///
 /// Dropping the last handle removes every session ([`RemovalCause::Dropped`]), calls the remove callback for each, and
 /// joins the cache's threads; when it happens in a remove callback, the listener thread does all that once the callback
 /// has returned. Handles of sessions stay valid after that.
+///
+/// # Forks
+///
+/// The child of a fork has a copy of every cache and none of its threads. Look-ups, `add`, `take` and `remove` go on
+/// there. From the fork on the copy is maintained as with [`Maintenance::Manual`](crate::Maintenance::Manual), by
+/// [`run_maintenance`](Self::run_maintenance), which calls the remove callbacks too; where nobody does it, adds answer
+/// [`NotCached::Backlog`](crate::NotCached::Backlog) at the bound. The end of a copy calls no callbacks: the sessions are
+/// the parent's. Single use is a promise within one process: what was in the cache at the fork can be taken once in each.
+/// A cache that the child builds has its threads and works as any other. More is in the chapter
+/// [operations](crate::manual::operations).
 ///
 /// # Examples
 ///
@@ -89,7 +102,9 @@ impl SessionCache {
     /// # Errors
     ///
     /// [`Error::TooManyContexts`] if as many contexts as [`Builder::max_contexts`] allows are in use, and
-    /// [`Error::ContextNumbersExhausted`] after four billion contexts and invalidations in one process.
+    /// [`Error::ContextNumbersExhausted`] after four billion contexts and invalidations in one process;
+    /// [`Error::Forked`] in the child of a fork that happened while another thread was in this call or in
+    /// [`invalidate_context`](Self::invalidate_context).
     #[doc(alias = "SSL_CTX_set_session_id_context")]
     #[doc(alias = "SSL_set_session_id_context")]
     pub fn context(&self, id: ContextId) -> Result<Context, Error> {
@@ -262,8 +277,8 @@ impl SessionCache {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignContext`] for a context of another cache; [`Error::ContextNumbersExhausted`] as for
-    /// [`context`](Self::context).
+    /// [`Error::ForeignContext`] for a context of another cache; [`Error::ContextNumbersExhausted`] and [`Error::Forked`]
+    /// as for [`context`](Self::context).
     pub fn invalidate_context(&self, context: &Context) -> Result<(), Error> {
         self.core.engine.invalidate(context)?;
         self.core.engine.wake_maintainer();

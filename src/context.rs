@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::id::ContextId;
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{Counter, MODEL, Mutex, fence_after_rmw, lock};
+use crate::sync::{Counter, Home, MODEL, Mutex, fence_after_rmw};
 
 /// The next context number of this process. Numbers are never used twice and never shared between caches, so a
 /// session of another cache or of an invalidated generation can't be found by accident. Zero stands for no context.
@@ -130,6 +130,7 @@ pub(crate) struct Contexts {
     cache: u32,
     max: usize,
     interned: Mutex<HashMap<ContextId, Arc<Entry>>>,
+    home: Home,
     /// The current numbers, each at the place that it is worth modulo the length; zero where there is none. At least four
     /// places for each context, and a number whose place is taken is passed over: so a look is one load.
     current: Box<[AtomicU32]>,
@@ -144,6 +145,7 @@ impl Contexts {
             cache,
             max,
             interned: Mutex::new(HashMap::new()),
+            home: Home::here(),
             current: (0..places).map(|_| AtomicU32::new(0)).collect(),
             own_numbers: Counter::new(1),
         }
@@ -167,7 +169,7 @@ impl Contexts {
     /// Finds or makes the context of `id`. The flag tells whether another context was given up for it, whose sessions
     /// must then be swept.
     pub(crate) fn intern(&self, id: ContextId) -> Result<(Context, bool), Error> {
-        let mut interned = lock(&self.interned);
+        let mut interned = self.home.lock(&self.interned).ok_or(Error::Forked)?;
         if let Some(entry) = interned.get(&id) {
             return Ok((Context(Arc::clone(entry)), false));
         }
@@ -200,7 +202,7 @@ impl Contexts {
         if context.cache() != self.cache {
             return Err(Error::ForeignContext);
         }
-        let _interned = lock(&self.interned);
+        let _interned = self.home.lock(&self.interned).ok_or(Error::Forked)?;
         let number = self.introduce()?;
         // ORDERING: AcqRel; Release, partner: the Acquire load in `Context::number`.
         let old = context.0.number.swap(number, Ordering::AcqRel);

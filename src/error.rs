@@ -94,6 +94,9 @@ pub enum Error {
     },
     /// The allocator handed out an address above 2^48, where the table keeps its fingerprints.
     AddressSpace,
+    /// This process was forked while another thread was at work on the cache's contexts, and the child does not have that
+    /// thread. A cache that the child builds by itself works.
+    Forked,
     /// A background thread could not be started.
     Thread {
         /// What the operating system said.
@@ -152,6 +155,9 @@ impl fmt::Display for Error {
             Self::AddressSpace => {
                 f.write_str("the allocator returned an address above 2^48, which is not supported")
             }
+            Self::Forked => f.write_str(
+                "the process was forked while another thread was at work on the cache's contexts",
+            ),
             Self::Thread { kind } => write!(f, "a background thread could not be started: {kind}"),
         }
     }

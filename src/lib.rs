@@ -46,7 +46,8 @@
 //! # How it works
 //!
 //! The chapters [design](manual::design), [consistency](manual::consistency), [orderings](manual::orderings),
-//! [security](manual::security) and, for who comes from there, [from OpenSSL](manual::from_openssl).
+//! [security](manual::security), [operations](manual::operations) for who runs it, and, for who comes from there,
+//! [from OpenSSL](manual::from_openssl).
 //!
 //! # Features
 //!

@@ -14,20 +14,89 @@
 
 #[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 mod imp {
+    use std::cell::RefCell;
     use std::marker::PhantomData;
-    use std::sync::LazyLock;
+    use std::ptr::null_mut;
 
     use crossbeam_epoch::{Collector, LocalHandle};
 
-    static COLLECTOR: LazyLock<Collector> = LazyLock::new(Collector::new);
+    use crate::sync::Home;
+    use crate::sync::atomic::{AtomicPtr, Ordering};
+
+    /// The collector of all caches that were built in one process, never freed.
+    ///
+    /// The child of a fork goes on with its parent's for the caches that it inherited. Threads may be pinned in it that the
+    /// child does not have, and then it frees nothing any more; so what the child builds by itself gets one of its own.
+    #[derive(Debug)]
+    struct Era {
+        home: Home,
+        collector: Collector,
+    }
+
+    static CURRENT: AtomicPtr<Era> = AtomicPtr::new(null_mut());
+
+    /// The calling process's.
+    fn era() -> &'static Era {
+        // ORDERING: Acquire; partner: the Release half below. Who sees the pointer sees the era.
+        let known = CURRENT.load(Ordering::Acquire);
+        // SAFETY: null, or one of the boxes below, which are never freed once they are here.
+        if let Some(era) = unsafe { known.as_ref() }.filter(|era| era.home.is_here()) {
+            return era;
+        }
+        let fresh = Box::into_raw(Box::new(Era {
+            home: Home::here(),
+            collector: Collector::new(),
+        }));
+        // ORDERING: AcqRel, and Acquire on failure; partners: this operation by another thread, and the load above.
+        match CURRENT.compare_exchange(known, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: it has just been made, and is never freed from here on.
+            Ok(_) => unsafe { &*fresh },
+            Err(other) => {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: as at the beginning; it is not null any more.
+                unsafe { &*other }
+            }
+        }
+    }
+
+    /// A thread's places in the eras that it has to do with.
+    struct Handles {
+        /// In that of the process in which it first pinned: the one that nearly all threads have.
+        first: (&'static Era, LocalHandle),
+        /// A thread that forked may need the child's as well, and one of the child its parent's.
+        others: RefCell<Vec<(&'static Era, LocalHandle)>>,
+    }
 
     thread_local! {
-        static HANDLE: LocalHandle = COLLECTOR.register();
+        static HANDLES: Handles = {
+            let era = era();
+            Handles {
+                first: (era, era.collector.register()),
+                others: RefCell::default(),
+            }
+        };
+    }
+
+    impl Handles {
+        #[cold]
+        fn pin_other(&self, era: &'static Era) -> crossbeam_epoch::Guard {
+            let mut others = self.others.borrow_mut();
+            if let Some((_, handle)) = others.iter().find(|(known, _)| std::ptr::eq(*known, era)) {
+                return handle.pin();
+            }
+            let handle = era.collector.register();
+            let guard = handle.pin();
+            others.push((era, handle));
+            guard
+        }
     }
 
     /// One cache's view of the library's collector.
-    #[derive(Debug, Default)]
-    pub(crate) struct Domain;
+    #[derive(Debug)]
+    pub(crate) struct Domain {
+        era: &'static Era,
+    }
 
     /// While it lives, nothing that was reachable when it was made is freed.
     #[derive(Debug)]
@@ -38,17 +107,25 @@ mod imp {
 
     impl Domain {
         pub(crate) fn new() -> Self {
-            Self
+            Self { era: era() }
         }
 
         /// Pins the calling thread: one locked instruction on a line of its own; every 128th pin also looks at the
         /// other threads' lines to move the epoch on.
         #[inline]
         pub(crate) fn pin(&self) -> Guard<'_> {
+            let pin = |handles: &Handles| {
+                let (era, handle) = &handles.first;
+                if std::ptr::eq(*era, self.era) {
+                    handle.pin()
+                } else {
+                    handles.pin_other(self.era)
+                }
+            };
             // The fallback serves a thread whose thread-locals are already gone (a session dropped by a destructor).
-            let guard = HANDLE
-                .try_with(LocalHandle::pin)
-                .unwrap_or_else(|_| COLLECTOR.register().pin());
+            let guard = HANDLES
+                .try_with(pin)
+                .unwrap_or_else(|_| self.era.collector.register().pin());
             Guard {
                 guard,
                 domain: PhantomData,

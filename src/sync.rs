@@ -66,7 +66,10 @@ mod imp {
     }
 }
 
+mod home;
+
 pub(crate) use crossbeam_utils::CachePadded;
+pub(crate) use home::Home;
 pub(crate) use imp::{Condvar, Mutex, MutexGuard, atomic, thread};
 
 /// Whether this is a build for the checkers, where structures and efforts are small so that every case is seen.
@@ -106,6 +109,7 @@ pub(crate) struct SharedCell<T> {
     /// Whether there is a value, told without holding it: a reader must not become its last owner by asking.
     set: atomic::AtomicBool,
     swapping: Mutex<()>,
+    home: Home,
 }
 
 #[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
@@ -115,6 +119,7 @@ impl<T> SharedCell<T> {
             set: atomic::AtomicBool::new(value.is_some()),
             value: arc_swap::ArcSwapOption::new(value),
             swapping: Mutex::new(()),
+            home: Home::here(),
         }
     }
 
@@ -128,7 +133,8 @@ impl<T> SharedCell<T> {
     }
 
     pub(crate) fn swap(&self, value: Option<std::sync::Arc<T>>) -> Option<std::sync::Arc<T>> {
-        let _one_at_a_time = lock(&self.swapping);
+        // In a forked child that does not get it, nobody else is at it.
+        let _one_at_a_time = self.home.lock(&self.swapping);
         // ORDERING: Relaxed, as in `is_set`.
         self.set.store(value.is_some(), atomic::Ordering::Relaxed);
         self.value.swap(value)
@@ -314,7 +320,36 @@ std::thread_local! {
     static LEASE: std::cell::RefCell<Option<Lease>> = const { std::cell::RefCell::new(None) };
 }
 
-static FREE_NUMBERS: std::sync::Mutex<(usize, Vec<usize>)> = std::sync::Mutex::new((0, Vec::new()));
+/// A bit for each number that is taken. No mutex: a forked child could find it locked for ever.
+struct Numbers([std::sync::atomic::AtomicU64; THREAD_NUMBERS / 64]);
+
+static NUMBERS: Numbers = Numbers::new();
+
+impl Numbers {
+    const fn new() -> Self {
+        Self([const { std::sync::atomic::AtomicU64::new(0) }; THREAD_NUMBERS / 64])
+    }
+
+    /// Takes the lowest free number.
+    fn take(&self) -> Option<usize> {
+        use std::sync::atomic::Ordering;
+        let lowest = |seen: u64| (seen != u64::MAX).then(|| seen | (seen + 1));
+        for (index, word) in self.0.iter().enumerate() {
+            // ORDERING: Acquire on success; partner: the Release in `give`. The thread that had the number before has done
+            // its last counting with it. Relaxed else: the compare-and-swap decides.
+            if let Ok(seen) = word.fetch_update(Ordering::Acquire, Ordering::Relaxed, lowest) {
+                return Some(index * 64 + seen.trailing_ones() as usize);
+            }
+        }
+        None
+    }
+
+    fn give(&self, number: usize) {
+        let bit = 1 << (number % 64);
+        // ORDERING: Release; partner: the Acquire in `take`.
+        self.0[number / 64].fetch_and(!bit, std::sync::atomic::Ordering::Release);
+    }
+}
 
 struct Lease(usize);
 
@@ -322,30 +357,40 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // From here on, the thread counts as one beyond the limit.
         NUMBER.set(THREAD_NUMBERS);
-        if let Ok(mut free) = FREE_NUMBERS.lock() {
-            free.1.push(self.0);
-        }
+        NUMBERS.give(self.0);
     }
 }
 
 #[cold]
 fn assign_thread_number() -> Option<usize> {
-    let mut free = FREE_NUMBERS.lock().ok()?;
-    let number = match free.1.pop() {
-        Some(number) => number,
-        None if free.0 < THREAD_NUMBERS => {
-            free.0 += 1;
-            free.0 - 1
-        }
-        None => {
-            NUMBER.set(THREAD_NUMBERS);
-            return None;
-        }
+    let Some(number) = NUMBERS.take() else {
+        NUMBER.set(THREAD_NUMBERS);
+        return None;
     };
-    drop(free);
     // A thread whose thread-locals are already being destroyed drops the lease, and so the number, at once.
     let lease = Lease(number);
     let kept = LEASE.try_with(|cell| cell.replace(Some(lease))).is_ok();
     NUMBER.set(if kept { number } else { THREAD_NUMBERS });
     kept.then_some(number)
+}
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_given_out_once_and_again_when_they_are_free() {
+        let numbers = Numbers::new();
+        for expected in 0..THREAD_NUMBERS {
+            assert_eq!(numbers.take(), Some(expected));
+        }
+        assert_eq!(numbers.take(), None);
+        for free in [63, 255, 64] {
+            numbers.give(free);
+        }
+        assert_eq!(
+            [(); 4].map(|()| numbers.take()),
+            [Some(63), Some(64), Some(255), None]
+        );
+    }
 }

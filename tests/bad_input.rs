@@ -194,6 +194,7 @@ fn errors_that_only_a_machine_can_bring_about_have_their_texts_too() {
         Error::ContextNumbersExhausted,
         Error::OutOfMemory { bytes: 77 },
         Error::AddressSpace,
+        Error::Forked,
         Error::Thread {
             kind: std::io::ErrorKind::OutOfMemory,
         },

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Mutex, is_own_thread, lock, mark_own_thread};
+use crate::sync::{Home, Mutex, is_own_thread, lock, mark_own_thread};
 
 use super::SessionCache;
 
@@ -45,6 +45,8 @@ pub(super) struct Core {
     /// The last handle was dropped on a thread of a cache's own: the listener sees everything out.
     orphaned: AtomicBool,
     threads: Mutex<Threads>,
+    /// Where the threads are.
+    home: Home,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ impl SessionCache {
             stop: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             threads: Mutex::new(Threads::default()),
+            home: Home::here(),
         });
         // From here on, an error drops the owner, which stops what has been started.
         let owner = Owner(Arc::clone(&core));
@@ -89,10 +92,15 @@ impl SessionCache {
     /// callbacks that are due. Returns what it did, and whether there is more to do at once.
     ///
     /// Who maintains by hand calls it about every quarter of a tick: each call brings the clock up to date. A call from
-    /// inside a remove callback calls no further callbacks.
+    /// inside a remove callback calls no further callbacks. In the child of a fork, what the child inherited is maintained by
+    /// hand, whatever it was built with.
     pub fn run_maintenance(&self) -> Maintained {
+        let inherited = self.core.is_inherited();
+        if inherited {
+            self.core.departures.adopt();
+        }
         let mut done = self.core.maintain();
-        if self.core.maintenance == Maintenance::Manual {
+        if inherited || self.core.maintenance == Maintenance::Manual {
             done.delivered = self.core.departures.deliver(&self.core.sink());
             done.reclaimed += self.core.engine.reclaim(&self.core.departures);
         }
@@ -103,10 +111,15 @@ impl SessionCache {
     /// returned, and its memory is wiped unless a handle is left. For tests and for an orderly end.
     ///
     /// Blocks as long as a callback does, or a closure in [`with`](Self::with) of any cache; returns at once inside a remove
-    /// callback of this cache, and must not be called inside `with`.
+    /// callback of this cache, and must not be called inside `with`. In the child of a fork it does what is due for what the
+    /// child inherited, and waits for nobody.
     pub fn settle(&self) {
         let departures = &self.core.departures;
         if departures.is_delivering_here() {
+            return;
+        }
+        if self.core.is_inherited() {
+            self.settle_inherited();
             return;
         }
         let mut seen = None;
@@ -125,6 +138,19 @@ impl SessionCache {
             seen = Some(news);
         }
     }
+
+    /// In a forked child there may be nobody who ends what would be waited for. One run collects what has left, and if no
+    /// reader is inside, the next one lets it go.
+    fn settle_inherited(&self) {
+        for _ in 0..3 {
+            loop {
+                let done = self.run_maintenance();
+                if !done.more || done.expired + done.swept == 0 {
+                    break;
+                }
+            }
+        }
+    }
 }
 
 impl Core {
@@ -133,6 +159,11 @@ impl Core {
             callbacks: &self.callbacks,
             cells: &self.engine.cells,
         }
+    }
+
+    /// Whether this is a forked child's copy, without the threads.
+    fn is_inherited(&self) -> bool {
+        !self.home.is_here()
     }
 
     fn maintain(&self) -> Maintained {
@@ -191,11 +222,21 @@ impl Core {
         self.engine.see_off(&self.departures, &self.sink());
         debug_assert!(self.engine.is_pristine(), "everything was swept");
     }
+
+    /// The end of a forked child's copy: nobody is waited for, and nobody told, because the parent's sessions live on.
+    fn abandon(&self) {
+        self.engine.sweep(|_| Some(RemovalCause::Dropped));
+        self.engine.abandon(&self.departures);
+    }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
         let core = &self.0;
+        if core.is_inherited() {
+            core.abandon();
+            return;
+        }
         // A cache's own thread waits for no other: two callbacks could each drop the other's cache.
         let orphaned = is_own_thread() && core.maintenance == Maintenance::Threads;
         let listener = lock(&core.threads).listener.take();

@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::sync::MODEL;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::zeroed::{self, Zeroed};
+use crate::zeroed::{Array, Zeroed};
 
 /// Positions of a ring. The models need few.
 pub(crate) const RING: u64 = if MODEL { 2 } else { 64 };
@@ -24,7 +24,7 @@ unsafe impl Zeroed for AtomicU64 {
 
 #[derive(Debug)]
 pub(crate) struct Bitmaps {
-    words: Box<[AtomicU64]>,
+    words: Array<AtomicU64>,
     per_position: usize,
 }
 
@@ -32,7 +32,7 @@ impl Bitmaps {
     pub(crate) fn new(buckets: usize) -> Result<Self, Error> {
         let per_position = buckets.div_ceil(WORD);
         Ok(Self {
-            words: zeroed::array(per_position * RING as usize)?,
+            words: Array::new(per_position * RING as usize)?,
             per_position,
         })
     }

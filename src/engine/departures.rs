@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::removal::{End, RemovalCause};
 use crate::session::Session;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Condvar, MODEL, Mutex, lock, thread_token};
+use crate::sync::{Condvar, Home, MODEL, Mutex, MutexGuard, lock, thread_token};
 
 use super::Engine;
 use super::header::Raw;
@@ -49,12 +49,26 @@ impl Batch {
         // has returned. All reads of the sessions happen before they are wiped.
         self.ripe.load(Ordering::Acquire) && self.delivered.load(Ordering::Acquire)
     }
+
+    /// Whether no callback is due any more, or running.
+    fn is_delivered(&self) -> bool {
+        // ORDERING: Acquire; partner: the Release stores when the last callback has returned or none will be called.
+        self.delivered.load(Ordering::Acquire)
+    }
+
+    /// Lets nobody be told of what is in it.
+    fn hush(&self) {
+        // ORDERING: Release; partner: `is_delivered`.
+        self.delivered.store(true, Ordering::Release);
+    }
 }
 
 #[derive(Debug, Default)]
 struct Limbo {
     next: u64,
     batches: VecDeque<Arc<Batch>>,
+    /// This is a forked child's copy, and has been seen to be one.
+    adopted: bool,
 }
 
 /// Sessions on their way out, between the removed stacks and the allocator.
@@ -69,6 +83,8 @@ pub(crate) struct Departures {
     /// The token of the thread that is calling callbacks, or zero: there is one at a time, so callbacks come in order and
     /// do not nest.
     deliverer: AtomicU64,
+    /// The mutexes' home.
+    home: Home,
 }
 
 impl Departures {
@@ -78,11 +94,38 @@ impl Departures {
             queue: Mutex::new(VecDeque::new()),
             news: Condvar::new(),
             deliverer: AtomicU64::new(0),
+            home: Home::here(),
         }
     }
 
+    /// `None` in a forked child, if the lock was held by a thread that the child does not have.
+    fn limbo(&self) -> Option<MutexGuard<'_, Limbo>> {
+        self.home.lock(&self.limbo)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.limbo).batches.is_empty()
+        self.limbo().is_none_or(|limbo| limbo.batches.is_empty())
+    }
+
+    /// Takes a forked child's copy over, once: what was waiting for its callbacks when the process forked is the
+    /// parent's to tell of, and the thread that was calling them is not here.
+    ///
+    /// The batch that it was at is never told of here, and never let go: the thread might be the one that forked.
+    pub(crate) fn adopt(&self) {
+        if self.is_delivering_here() {
+            return;
+        }
+        let Some(mut limbo) = self.limbo() else {
+            return;
+        };
+        if std::mem::replace(&mut limbo.adopted, true) {
+            return;
+        }
+        if let Some(mut queue) = self.home.lock(&self.queue) {
+            queue.drain(..).for_each(|batch| batch.hush());
+        }
+        // ORDERING: Relaxed. The one who stored it is gone, and with it what there was to order.
+        self.deliverer.store(0, Ordering::Relaxed);
     }
 
     /// The number that the next batch will have.
@@ -134,7 +177,8 @@ impl Departures {
         }
         let mut delivered = 0;
         loop {
-            let Some(batch) = lock(&self.queue).pop_front() else {
+            let next = self.home.lock(&self.queue).and_then(|mut q| q.pop_front());
+            let Some(batch) = next else {
                 break;
             };
             for &raw in &batch.sessions {
@@ -157,13 +201,16 @@ impl Departures {
 }
 
 impl Engine {
-    /// Takes what has left a shard, starts its grace period, and queues its callbacks.
-    pub(super) fn collect(&self, shard: usize, departures: &Departures, sink: &impl Sink) {
+    /// Takes what has left a shard, starts its grace period, and queues its callbacks. False if it can't, in a forked
+    /// child.
+    pub(super) fn collect(&self, shard: usize, departures: &Departures, sink: &impl Sink) -> bool {
         // Under the lock of the limbo, so that two runs at once can't swap the order of two events.
-        let mut limbo = lock(&departures.limbo);
+        let Some(mut limbo) = departures.limbo() else {
+            return false;
+        };
         let taken = self.shards[shard].removed.take();
         if taken.is_empty() {
-            return;
+            return true;
         }
         // SAFETY: the stack's references are ours now.
         let units = taken.iter().map(|raw| unsafe { raw.units() }).sum();
@@ -194,7 +241,10 @@ impl Engine {
             limbo.next += 1;
             limbo.batches.push_back(Arc::clone(&batch));
             if has_events {
-                lock(&departures.queue).push_back(batch);
+                match departures.home.lock(&departures.queue) {
+                    Some(mut queue) => queue.push_back(batch),
+                    None => batch.hush(),
+                }
             }
         };
         silent
@@ -204,6 +254,7 @@ impl Engine {
         if !events.is_empty() {
             departures.news.notify_all();
         }
+        true
     }
 
     /// Drops the references of batches that nobody can be looking at any more and whose callbacks have returned.
@@ -217,7 +268,10 @@ impl Engine {
         }
         let mut reclaimed = 0;
         // Under the lock, so that a batch is in the limbo until its memory is wiped.
-        lock(&departures.limbo).batches.retain(|batch| {
+        let Some(mut limbo) = departures.limbo() else {
+            return 0;
+        };
+        limbo.batches.retain(|batch| {
             let finished = batch.is_finished();
             if finished {
                 reclaimed += self.let_go(batch);
@@ -254,4 +308,38 @@ impl Engine {
             self.let_go(&batch);
         }
     }
+
+    /// As [`see_off`](Self::see_off), in a forked child: nobody is told, and what somebody was at when the process forked
+    /// stays where it is.
+    pub(crate) fn abandon(&self, departures: &Departures) {
+        departures.adopt();
+        let all = 0..self.shards.len();
+        if !all
+            .into_iter()
+            .all(|shard| self.collect(shard, departures, &Nobody))
+        {
+            return;
+        }
+        let Some(mut limbo) = departures.limbo() else {
+            return;
+        };
+        limbo.batches.retain(|batch| {
+            let told = batch.is_delivered();
+            if told {
+                self.let_go(batch);
+            }
+            !told
+        });
+    }
+}
+
+/// Hears nothing.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn is_listening(&self) -> bool {
+        false
+    }
+
+    fn removed(&self, _: &Session, _: RemovalCause) {}
 }

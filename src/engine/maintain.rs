@@ -6,7 +6,6 @@ use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
 use crate::session::Session;
 use crate::sync::atomic::Ordering;
-use crate::sync::lock;
 
 use super::Engine;
 use super::bitmap;
@@ -183,26 +182,27 @@ impl Engine {
     ) -> Maintained {
         let now = self.clock.refresh();
         let mut done = Maintained::default();
+        let mut collects = true;
         // ORDERING: Acquire; partner: the Release in `note_invalidation`.
         let invalidations = self.invalidations.load(Ordering::Acquire);
         for shard in 0..self.shards.len() {
-            let mut progress = lock(&self.shards[shard].progress);
-            if expire {
+            // There is none in a forked child whose parent was just at it.
+            if let Some(mut progress) = self.home.lock(&self.shards[shard].progress) {
+                if expire {
+                    let mut work = Work::new(STEP, usize::MAX);
+                    // Each step pins anew, so that a long run does not hold up its own garbage.
+                    let guard = self.domain.pin();
+                    done.more |= !self.expire_shard(&guard, shard, &mut progress, now, &mut work);
+                    self.patrol(&guard, shard, &mut progress, now, &mut work);
+                    done.expired += work.ended;
+                }
                 let mut work = Work::new(STEP, usize::MAX);
-                // Each step pins anew, so that a long run does not hold up its own garbage.
                 let guard = self.domain.pin();
-                done.more |= !self.expire_shard(&guard, shard, &mut progress, now, &mut work);
-                self.patrol(&guard, shard, &mut progress, now, &mut work);
-                done.expired += work.ended;
+                done.more |= !self.sweep_stale(&guard, shard, &mut progress, &mut work);
+                done.swept += work.ended;
             }
-            let mut work = Work::new(STEP, usize::MAX);
-            let guard = self.domain.pin();
-            done.more |= !self.sweep_stale(&guard, shard, &mut progress, &mut work);
-            done.swept += work.ended;
-            drop(progress);
-            drop(guard);
             done.swept += self.trim(shard, now);
-            self.collect(shard, departures, sink);
+            collects = collects && self.collect(shard, departures, sink);
         }
         if expire && !done.more {
             self.note_caught_up(now, invalidations);
@@ -313,7 +313,7 @@ impl Engine {
         let mut work = Work::new(usize::MAX, usize::MAX);
         for shard in 0..self.shards.len() {
             let guard = self.domain.pin();
-            let mut progress = lock(&self.shards[shard].progress);
+            let mut progress = crate::sync::lock(&self.shards[shard].progress);
             self.expire_shard(&guard, shard, &mut progress, now, &mut work);
         }
         work.ended
@@ -323,7 +323,7 @@ impl Engine {
         let mut work = Work::new(usize::MAX, usize::MAX);
         for shard in 0..self.shards.len() {
             let guard = self.domain.pin();
-            let mut progress = lock(&self.shards[shard].progress);
+            let mut progress = crate::sync::lock(&self.shards[shard].progress);
             while !self.sweep_stale(&guard, shard, &mut progress, &mut work) {}
         }
         work.ended

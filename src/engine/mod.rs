@@ -28,10 +28,9 @@ use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::{Domain, Guard};
 use crate::stats::{Cells, Event};
-use crate::sync::CachePadded;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
+use crate::sync::{CachePadded, Home, Mutex};
 
 use age::Age;
 use header::Raw;
@@ -137,6 +136,8 @@ pub(crate) struct Engine {
     /// The maintainer's thread, if there is one.
     maintainer: OnceLock<Thread>,
     max_session: usize,
+    /// Of the shards' mutexes.
+    home: Home,
 }
 
 impl Engine {
@@ -176,6 +177,7 @@ impl Engine {
             wake_at: (plan.backlog / (2 * plan.shards as u64)).max(1),
             maintainer: OnceLock::new(),
             max_session: plan.max_session,
+            home: Home::here(),
         })
     }
 

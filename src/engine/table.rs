@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::Guard;
 use crate::sync::MODEL;
-use crate::zeroed;
+use crate::zeroed::Array;
 
 /// Buckets on the longest path. At the load that tables are built for, about one id in 10^10 would need more.
 const MAX_HOPS: usize = if MODEL { 2 } else { 16 };
@@ -78,7 +78,7 @@ pub(crate) enum Claim {
 
 #[derive(Debug)]
 pub(crate) struct Table {
-    buckets: Box<[Bucket]>,
+    buckets: Array<Bucket>,
     hops: usize,
 }
 
@@ -88,7 +88,7 @@ impl Table {
         // Steps are powers of two, so with an odd number of buckets a path never meets itself.
         let buckets = buckets | 1;
         Ok(Self {
-            buckets: zeroed::array(buckets)?,
+            buckets: Array::new(buckets)?,
             hops: buckets.min(MAX_HOPS),
         })
     }

@@ -6,6 +6,8 @@ pub mod consistency {}
 pub mod design {}
 #[doc = include_str!("from-openssl.md")]
 pub mod from_openssl {}
+#[doc = include_str!("operations.md")]
+pub mod operations {}
 #[doc = include_str!("orderings.md")]
 pub mod orderings {}
 #[doc = include_str!("security.md")]

@@ -1,0 +1,546 @@
+//! A process that forks: the child has the memory and one thread, and must neither hang nor grow; the parent must not
+//! notice.
+//!
+//! A child only tries things and tells by its exit code; an alarm ends one that hangs.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use refrain::{
+    Added, Context, ContextId, Error, Maintenance, NotCached, RemovalCause, SessionCache,
+};
+
+use crate::common::{
+    Log, assert_settled, context, id, millis, number, secs, session, sized, watchdog, watchdog_for,
+};
+use crate::scene::{Stage, play};
+
+/// What a child found out.
+type Findings = Result<(), String>;
+
+/// Told by a child that came of a fork at a bad moment: a thread that it does not have was at work inside the cache.
+const UNLUCKY: &str = "unlucky";
+
+macro_rules! check {
+    ($condition:expr) => {
+        if !$condition {
+            return Err(format!("line {}: {}", line!(), stringify!($condition)));
+        }
+    };
+    ($condition:expr, $more:expr) => {
+        if !$condition {
+            return Err(format!(
+                "line {}: {}: {:?}",
+                line!(),
+                stringify!($condition),
+                $more
+            ));
+        }
+    };
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Well,
+    Unlucky,
+    Badly(i32),
+}
+
+/// Forks, and starts `work` in the child.
+fn fork(work: impl FnOnce() -> Findings) -> libc::pid_t {
+    // SAFETY: the child calls nothing but this crate's code, the allocator, which glibc, musl and Apple's libc keep whole
+    // across a fork, and `_exit`.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+    if pid > 0 {
+        return pid;
+    }
+    // SAFETY: as above. The default action of the alarm ends the process.
+    unsafe { libc::alarm(40) };
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let code = match found {
+        Ok(Ok(())) => 0,
+        Ok(Err(what)) if what == UNLUCKY => 2,
+        Ok(Err(what)) => {
+            let text = format!("in the child: {what}\n");
+            // SAFETY: the text is that long. Past std, whose lock another thread may have held.
+            unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+            1
+        }
+        Err(_) => 3,
+    };
+    // SAFETY: ends the child without the destructors of the test.
+    unsafe { libc::_exit(code) }
+}
+
+fn wait(pid: libc::pid_t) -> Ended {
+    let mut status = 0;
+    // SAFETY: a child of ours, waited for once.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
+    match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
+        (true, 0) => Ended::Well,
+        (true, 2) => Ended::Unlucky,
+        _ => Ended::Badly(status),
+    }
+}
+
+fn in_child(work: impl FnOnce() -> Findings) -> Ended {
+    wait(fork(work))
+}
+
+/// Drops in the child what the parent keeps: the handle, of which the child has a copy that nobody else drops there.
+fn drop_copy<T>(value: &T) {
+    // SAFETY: only children call this, once for each value, and use the value no more: they end by `_exit`.
+    drop(unsafe { std::ptr::read(value) });
+}
+
+/// A cache that the child builds by itself, with threads: everything must work.
+fn try_new_cache() -> Findings {
+    let (told, heard) = channel();
+    let cache = SessionCache::builder()
+        .capacity(100)
+        .tick(millis(4))
+        .on_remove(move |gone, cause| told.send((number(gone), cause)).unwrap())
+        .build()
+        .map_err(|error| error.to_string())?;
+    let context = cache
+        .context(ContextId::derive("new", &[]))
+        .map_err(|e| e.to_string())?;
+    for n in 0..1000 {
+        check!(cache.add(session(&context, n)) == Added::Inserted, n);
+    }
+    check!(cache.len() == 100);
+    // By the listener, the wiping by the maintainer.
+    let mut evicted = Vec::new();
+    for _ in 0..900 {
+        let (n, cause) = heard.recv_timeout(secs(20)).map_err(|e| e.to_string())?;
+        check!(cause == RemovalCause::Evicted);
+        evicted.push(n);
+    }
+    evicted.sort_unstable();
+    evicted.dedup();
+    check!(evicted.len() == 900);
+    check!(cache.contains(&context, &id(999)));
+    check!(cache.take(&context, &id(999)).is_some());
+    check!(heard.recv_timeout(secs(20)) == Ok((999, RemovalCause::Taken)));
+    cache.settle();
+    check!(cache.stats().backlog_bytes == 0, cache.stats());
+    try_grace_period(&cache, &context)?;
+    check!(cache.stats().is_balanced());
+    let rest = cache.len();
+    drop(cache);
+    let events: Vec<_> = heard.iter().collect();
+    let dropped = events.iter().filter(|e| e.1 == RemovalCause::Dropped);
+    check!(dropped.count() == rest, events);
+    Ok(())
+}
+
+/// What the forking thread borrows is not freed under it by another thread of the child's.
+fn try_grace_period(cache: &SessionCache, context: &Context) -> Findings {
+    check!(cache.add(sized(context, 7777, 3000)).is_cached());
+    let whole = cache.with(context, &id(7777), |lent| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(cache.remove(context, &id(7777)));
+                for n in 0..50 {
+                    let _ = cache.add(sized(context, 10_000 + n, 3000));
+                    cache.take(context, &id(10_000 + n));
+                    cache.run_maintenance();
+                }
+            });
+        });
+        lent.payload().iter().all(|&byte| byte == 7777_u64 as u8)
+    });
+    check!(whole == Some(true));
+    Ok(())
+}
+
+/// What a worker does with the cache that it inherited from a master which was at nothing.
+fn try_inherited(cache: &SessionCache, context: &Context, log: &Log) -> Findings {
+    for n in 0..50 {
+        check!(cache.with(context, &id(n), number) == Some(n), n);
+    }
+    check!(cache.take(context, &id(1)).is_some() && cache.take(context, &id(1)).is_none());
+    check!(cache.remove(context, &id(2)));
+    cache.settle();
+    if cache.stats().backlog_bytes > 0 {
+        return Err(UNLUCKY.into());
+    }
+    let told = log.drain_sorted();
+    let expected = [(1, RemovalCause::Taken), (2, RemovalCause::Removed)];
+    check!(told == expected, told);
+    // Far more than the backlog, maintained by hand.
+    for n in 100..20_000 {
+        check!(
+            cache.add(sized(context, n, 1000)).is_cached(),
+            (n, cache.stats())
+        );
+        if n % 64 == 0 {
+            cache.run_maintenance();
+        }
+    }
+    check!(cache.len() == 100);
+    let other = cache
+        .context(ContextId::derive("other", &[]))
+        .map_err(|e| e.to_string())?;
+    check!(cache.add(session(&other, 1)).is_cached());
+    check!(cache.invalidate_context(&other).is_ok());
+    check!(!cache.contains(&other, &id(1)));
+    cache.settle();
+    cache.set_capacity(50).map_err(|e| e.to_string())?;
+    cache.settle();
+    check!(cache.len() == 50, cache.len());
+    check!(cache.flush(cache.now() + secs(1_000_000)) == 50);
+    check!(cache.add(session(context, 5)).is_cached());
+    cache.settle();
+    let stats = cache.stats();
+    check!(stats.is_balanced() && stats.backlog_bytes == 0, stats);
+    check!(stats.callbacks == stats.callbacks_due(), stats);
+    log.drain();
+    Ok(())
+}
+
+#[test]
+fn a_master_that_forks_workers_before_it_serves() {
+    play("fork::prefork");
+}
+
+#[test]
+#[ignore = "a scene"]
+fn prefork() {
+    let _watchdog = watchdog_for(secs(240));
+    for maintenance in [Maintenance::Manual, Maintenance::Threads] {
+        let log = Log::default();
+        let cache = SessionCache::builder()
+            .capacity(100)
+            .shards(4)
+            .backlog(1 << 20)
+            .tick(secs(3600))
+            .maintenance(maintenance)
+            .on_remove(log.listener())
+            .build()
+            .unwrap();
+        let context = context(&cache, "x");
+        for n in 0..50 {
+            assert!(cache.add(session(&context, n)).is_cached());
+        }
+        cache.settle();
+        let stats = cache.stats_handle();
+        let child = || {
+            try_inherited(&cache, &context, &log)?;
+            try_new_cache()?;
+            // Its end waits for nobody, and tells nobody: the sessions are the parent's.
+            drop_copy(&cache);
+            check!(log.all().is_empty(), log.all());
+            let stats = stats.snapshot();
+            check!((stats.entries, stats.backlog_bytes) == (0, 0), stats);
+            try_new_cache()
+        };
+        // Several at once, as masters do. One forked at the moment when the maintainer was awake has a copy that can't free,
+        // which is another test's matter.
+        let mut well = 0;
+        for _ in 0..10 {
+            cache.settle();
+            log.drain();
+            let workers = [fork(child), fork(child)];
+            // Meanwhile the parent serves.
+            for n in 50..100 {
+                assert!(cache.add(session(&context, n)).is_cached());
+                assert!(cache.take(&context, &id(n)).is_some());
+            }
+            for worker in workers {
+                match wait(worker) {
+                    Ended::Well => well += 1,
+                    Ended::Unlucky => {}
+                    ended => panic!("{maintenance:?}: {ended:?}"),
+                }
+            }
+            if well >= 2 {
+                break;
+            }
+        }
+        assert!(well >= 2, "{maintenance:?}");
+        // Nothing of it has come here.
+        cache.settle();
+        assert_eq!(cache.len(), 50);
+        assert!((0..50).all(|n| cache.contains(&context, &id(n))));
+        let taken = (50..100).map(|n| (n, RemovalCause::Taken));
+        assert_eq!(log.drain_sorted(), taken.collect::<Vec<_>>());
+        assert_settled(&cache.stats());
+        drop(cache);
+        assert_eq!(log.drain().len(), 50);
+    }
+}
+
+/// Everything that a copy must still do whatever the parent's threads were at, within the child's alarm.
+fn try_copy(cache: &SessionCache, context: &Context, one: u64, round: u64) -> Findings {
+    let room = cache.byte_budget() as u64 + (1 << 20);
+    let bounded = |cache: &SessionCache| {
+        let stats = cache.stats();
+        // Besides, what the threads of the parent had in hand.
+        stats.bytes + stats.backlog_bytes <= room + 8 * one
+    };
+    let base = 1_000_000 * (round + 1);
+    let mut refused = 0;
+    for n in base..base + 700 {
+        match cache.add(sized(context, n, 4000)) {
+            Added::NotCached(NotCached::Backlog) => refused += 1,
+            Added::NotCached(NotCached::Full) => {}
+            added => {
+                check!(added.is_cached(), added);
+                check!(cache.with(context, &id(n), number) == Some(n));
+                check!(cache.take(context, &id(n)).is_some());
+                check!(cache.take(context, &id(n)).is_none());
+            }
+        }
+        check!(bounded(cache), cache.stats());
+    }
+    check!(refused > 0, cache.stats());
+    // A thread of the child's own, and its end.
+    let helped = std::thread::scope(|scope| {
+        let work = || cache.get(context, &id(base)).is_none() && !cache.remove(context, &id(base));
+        scope.spawn(work).join()
+    });
+    check!(helped.ok() == Some(true));
+    cache.run_maintenance();
+    cache.settle();
+    cache.flush(cache.now() + secs(1));
+    cache.retain(|session| number(session) % 2 == 0);
+    let got = cache.context(ContextId::derive("the child's", &[]));
+    check!(matches!(got, Ok(_) | Err(Error::Forked)), got);
+    let renewed = cache.invalidate_context(context);
+    check!(got.is_ok() == (renewed == Ok(())), renewed);
+    cache.set_on_remove(None);
+    cache.set_capacity(1).map_err(|e| e.to_string())?;
+    cache.run_maintenance();
+    cache.clear();
+    cache.settle();
+    check!(bounded(cache), cache.stats());
+    try_new_cache()?;
+    drop_copy(cache);
+    if got.is_err() {
+        return Err(UNLUCKY.into());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fork_beside_running_threads() {
+    play("fork::beside_threads");
+}
+
+#[test]
+#[ignore = "a scene"]
+fn beside_threads() {
+    let _watchdog = watchdog_for(secs(600));
+    let cache = SessionCache::builder()
+        .capacity(100)
+        .shards(2)
+        .byte_budget(1 << 20)
+        .backlog(1 << 20)
+        .max_session_bytes(usize::MAX)
+        .tick(millis(1))
+        .on_remove(|_, _| std::thread::sleep(millis(1)))
+        .build()
+        .unwrap();
+    let context = context(&cache, "x");
+    let one = sized(&context, 0, 4000).memory() as u64;
+    let (stop, paused) = (AtomicBool::new(false), AtomicBool::new(true));
+    let rounds = AtomicU64::new(0);
+    let busy = |work: &(dyn Fn(u64) + Sync)| {
+        for n in 0.. {
+            while paused.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(millis(1));
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            work(n);
+            rounds.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let (inside, is_inside) = channel();
+    std::thread::scope(|scope| {
+        let _stage = Stage;
+        // One is in `with` all the while, so nothing is freed in the child, ever.
+        let (leave, stays) = channel::<()>();
+        let reader = SessionCache::builder().build().unwrap();
+        scope.spawn(move || {
+            let context = crate::common::context(&reader, "reader");
+            assert!(reader.add(session(&context, 1)).is_cached());
+            reader.with(&context, &id(1), |_| {
+                inside.send(()).unwrap();
+                let _ = stays.recv();
+            });
+        });
+        is_inside.recv().unwrap();
+        // Others hold the locks of maintenance and of the contexts as often as they can.
+        scope.spawn(|| busy(&|n| _ = cache.add(sized(&context, n % 300, 4000))));
+        scope.spawn(|| busy(&|n| drop(cache.take(&context, &id(n % 300)))));
+        scope.spawn(|| busy(&|_| _ = cache.run_maintenance()));
+        scope.spawn(|| {
+            busy(&|n| {
+                let other = cache.context(ContextId::derive("y", &[("n", &n.to_le_bytes())]));
+                cache.invalidate_context(&other.unwrap()).unwrap();
+            });
+        });
+        scope.spawn(|| {
+            busy(&|_| {
+                cache.set_on_remove(cache.on_remove());
+            });
+        });
+        let (mut unlucky, mut round) = (0, 0);
+        // Until some have found a lock held.
+        while round < 20 || unlucky < 2 && round < 1000 {
+            round += 1;
+            let before = rounds.load(Ordering::Relaxed);
+            paused.store(false, Ordering::Relaxed);
+            while rounds.load(Ordering::Relaxed) < before + 100 {
+                std::thread::yield_now();
+            }
+            let child = fork(|| try_copy(&cache, &context, one, round));
+            // So that it has the machine to itself.
+            paused.store(true, Ordering::Relaxed);
+            match wait(child) {
+                Ended::Well => {}
+                Ended::Unlucky => unlucky += 1,
+                ended => panic!("round {round}: {ended:?}"),
+            }
+        }
+        assert!(unlucky > 1, "no lock was ever held");
+        println!("{unlucky} of {round} forks found a lock held");
+        stop.store(true, Ordering::Relaxed);
+        drop(leave);
+    });
+    cache.clear();
+    cache.settle();
+    assert_settled(&cache.stats());
+}
+
+#[test]
+fn a_fork_while_a_callback_is_under_way() {
+    play("fork::beside_a_callback");
+}
+
+#[test]
+#[ignore = "a scene"]
+fn beside_a_callback() {
+    let _watchdog = watchdog();
+    let (began, entered) = channel();
+    let (gate, opened) = channel::<()>();
+    let opened = Mutex::new(opened);
+    let log = Log::default();
+    let tell = log.listener();
+    let cache = SessionCache::builder()
+        .capacity(100)
+        .shards(1)
+        .on_remove(move |gone, cause| {
+            tell(gone, cause);
+            if number(gone) == 0 {
+                began.send(()).unwrap();
+                let _ = opened.lock().unwrap().recv();
+            }
+        })
+        .build()
+        .unwrap();
+    let context = context(&cache, "x");
+    for n in 0..10 {
+        assert!(cache.add(session(&context, n)).is_cached());
+    }
+    assert!(cache.remove(&context, &id(0)));
+    entered.recv().unwrap();
+    // Collected, and waiting behind it.
+    assert!(cache.remove(&context, &id(1)));
+    cache.run_maintenance();
+    let ended = in_child(|| {
+        // The parent tells of those; the child of what leaves here.
+        check!(cache.remove(&context, &id(2)));
+        cache.settle();
+        let heard = log.all();
+        let expected = [(0, RemovalCause::Removed), (2, RemovalCause::Removed)];
+        check!(heard == expected, heard);
+        drop_copy(&cache);
+        check!(log.all().len() == 2, log.all());
+        Ok(())
+    });
+    assert_eq!(ended, Ended::Well);
+    drop(gate);
+    cache.settle();
+    let expected = [(0, RemovalCause::Removed), (1, RemovalCause::Removed)];
+    assert_eq!(log.drain(), expected);
+    assert_eq!(cache.len(), 8);
+    assert_settled(&cache.stats());
+}
+
+#[test]
+fn a_fork_inside_a_borrow_and_inside_a_callback() {
+    play("fork::inside");
+}
+
+#[test]
+#[ignore = "a scene"]
+fn inside() {
+    let _watchdog = watchdog();
+    for maintenance in [Maintenance::Manual, Maintenance::Threads] {
+        let ended: Arc<Mutex<Vec<Ended>>> = Arc::default();
+        let kept = ended.clone();
+        let home = Arc::new(Mutex::new(None::<(SessionCache, Context)>));
+        let inner = home.clone();
+        let cache = SessionCache::builder()
+            .capacity(10)
+            .shards(1)
+            .maintenance(maintenance)
+            .on_remove(move |gone, cause| {
+                let child = || {
+                    let guard = inner.lock().unwrap();
+                    let (cache, context) = guard.as_ref().unwrap();
+                    check!(cache.remove(context, &id(2)));
+                    for _ in 0..10 {
+                        cache.run_maintenance();
+                    }
+                    cache.settle();
+                    // The session of the callback under way is whole, after the end of the copy too.
+                    drop_copy(cache);
+                    check!(gone.payload() == [1; 500]);
+                    try_new_cache()?;
+                    check!(gone.payload() == [1; 500]);
+                    Ok(())
+                };
+                if number(gone) == 1 && cause == RemovalCause::Removed {
+                    kept.lock().unwrap().push(in_child(child));
+                }
+            })
+            .build()
+            .unwrap();
+        let context = context(&cache, "x");
+        for n in 0..4 {
+            assert!(cache.add(sized(&context, n, 500)).is_cached());
+        }
+        // In a borrow: what it lends stays whole although the child ends the session and maintains.
+        let by_borrow = cache.with(&context, &id(3), |lent| {
+            in_child(|| {
+                check!(cache.remove(&context, &id(3)));
+                for n in 100..200 {
+                    check!(cache.add(sized(&context, n, 500)).is_cached());
+                    cache.run_maintenance();
+                }
+                try_new_cache()?;
+                check!(lent.payload() == [3; 500]);
+                Ok(())
+            })
+        });
+        assert_eq!(by_borrow, Some(Ended::Well), "{maintenance:?}");
+        let handle = cache.stats_handle();
+        *home.lock().unwrap() = Some((cache.clone(), context.clone()));
+        assert!(cache.remove(&context, &id(1)));
+        cache.settle();
+        assert_eq!(*ended.lock().unwrap(), [Ended::Well], "{maintenance:?}");
+        assert!(cache.contains(&context, &id(2)));
+        *home.lock().unwrap() = None;
+        drop(cache);
+        assert_settled(&handle.snapshot());
+    }
+}
