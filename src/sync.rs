@@ -26,6 +26,10 @@ mod imp {
         pub(crate) use std::thread::{
             Builder, JoinHandle, Thread, current, park_timeout, sleep, yield_now,
         };
+        std::thread_local! {
+            /// Whether this thread is one of a cache's own.
+            pub(crate) static OURS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+        }
     }
 }
 
@@ -39,6 +43,10 @@ mod imp {
     }
     pub(crate) mod thread {
         pub(crate) use loom::thread::{Builder, JoinHandle, Thread, current, yield_now};
+        loom::thread_local! {
+            pub(crate) static OURS: std::cell::Cell<bool> = std::cell::Cell::new(false);
+        }
+        /// The time may be up at any moment.
         pub(crate) fn park_timeout(_: std::time::Duration) {
             yield_now();
         }
@@ -57,9 +65,14 @@ mod imp {
         };
     }
     pub(crate) mod thread {
-        pub(crate) use shuttle::thread::{
-            Builder, JoinHandle, Thread, current, park_timeout, sleep, yield_now,
-        };
+        pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, sleep, yield_now};
+        shuttle::thread_local! {
+            pub(crate) static OURS: std::cell::Cell<bool> = std::cell::Cell::new(false);
+        }
+        /// The time may be up at any moment; shuttle's own would wait for good.
+        pub(crate) fn park_timeout(_: std::time::Duration) {
+            yield_now();
+        }
     }
 }
 
@@ -267,25 +280,20 @@ impl Alive {
     }
 }
 
-std::thread_local! {
-    /// Whether this thread is one of a cache's own.
-    static OURS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
 /// Marks the calling thread as one of a cache's own, which must never wait for another of them.
 pub(crate) fn mark_own_thread() {
-    OURS.set(true);
+    thread::OURS.with(|mark| mark.set(true));
 }
 
 /// Whether the calling thread is some cache's own.
 pub(crate) fn is_own_thread() -> bool {
-    OURS.get()
+    thread::OURS.with(std::cell::Cell::get)
 }
 
 /// A number that no other living thread has, never zero: an address of the thread's own. Unlike a thread's id, it can be
 /// asked for while the thread's destructors run.
 pub(crate) fn thread_token() -> u64 {
-    OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+    thread::OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64)
 }
 
 /// How many threads get a number of their own from [`thread_number`].

@@ -59,7 +59,8 @@ fn two_pushes_against_collect() {
 /// pushing), the limbo's lock in `Engine::collect`.
 #[test]
 fn events_in_order() {
-    two("events_in_order", &["together", "one by one"], |run| {
+    let outcomes = &["together", "one by one", "one in time", "none in time"];
+    two("events_in_order", outcomes, |run| {
         let rig = filled(2);
         let ((), (first, second)) = run.race(
             &rig,
@@ -71,11 +72,13 @@ fn events_in_order() {
                 (first, rig.deliver())
             },
         );
-        match (first, second) {
-            (2, 0) | (0, 2) => run.reached("together"),
-            (1, 1) => run.reached("one by one"),
-            _ => {}
-        }
+        run.reached(match (first, second) {
+            (2, 0) | (0, 2) => "together",
+            (1, 1) => "one by one",
+            (1, 0) | (0, 1) => "one in time",
+            (0, 0) => "none in time",
+            other => panic!("{other:?}"),
+        });
         assert_eq!(close(rig), removed(&[1, 2]));
     });
 }

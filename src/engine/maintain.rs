@@ -6,7 +6,7 @@ use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
 use crate::session::Session;
 use crate::sync::atomic::Ordering;
-use crate::sync::lock;
+use crate::sync::{MODEL, lock};
 
 use super::Engine;
 use super::bitmap;
@@ -24,7 +24,7 @@ const TRIM: usize = 4096;
 const BUCKET_PRICE: usize = 32;
 
 /// Buckets per step of the slow look that finds what everything else has missed.
-const PATROL: usize = 8;
+const PATROL: usize = if MODEL { 1 } else { 8 };
 
 /// What one run of maintenance did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
