@@ -2,6 +2,12 @@
 
 #![allow(missing_docs, reason = "not a public interface")]
 
+mod grace;
+mod whole;
+
+pub use grace::{Grace, Memory, Pin};
+pub use whole::Whole;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +20,9 @@ use crate::engine::maintain::Maintained;
 use crate::engine::{Added, Engine, Keyed, Plan};
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
-use crate::reclaim::{Domain, Guard};
 use crate::removal::RemovalCause;
 use crate::session::Session;
 use crate::stats::Stats;
-use crate::sync::Alive;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Sessions born and not ended in this execution.
@@ -38,6 +42,9 @@ pub struct Setup {
     pub capacity: u64,
     /// Memory units, of 64 bytes.
     pub units: u64,
+    /// Memory units that may wait to be seen out. With few, the maintainer is woken by each removal that finds nothing
+    /// waiting.
+    pub backlog: u64,
     /// Buckets of two slots each; made odd. One bucket has no path beyond it; three have paths of two.
     pub buckets: usize,
     /// The hash of an id: see `engine::table::Path`. All zero makes ids collide in everything.
@@ -49,17 +56,39 @@ impl Default for Setup {
         Self {
             capacity: 2,
             units: 1 << 20,
+            backlog: 1 << 20,
             buckets: 1,
             hash: |_| 0,
         }
     }
 }
 
+impl Setup {
+    fn plan(self, clock: &ManualClock) -> Plan {
+        Plan {
+            cache: 1,
+            shards: 1,
+            max_capacity: self.capacity as usize,
+            limit: Permit::new(self.capacity, self.units),
+            backlog: self.backlog,
+            max_session: 1 << 20,
+            tick: 1000,
+            max_contexts: 2,
+            source: Source::Manual(clock.clone()),
+            hasher: Keyed::Fixed(self.hash),
+            buckets: Some(self.buckets),
+        }
+    }
+}
+
+/// What is noted of an event: first id byte, first payload byte, cause.
+pub type Told = (u8, u8, RemovalCause);
+
 /// What the remove callback heard.
 #[derive(Debug, Default)]
 pub struct Log {
     /// Kept by std's mutex, which the checkers don't see.
-    events: std::sync::Mutex<Vec<(u8, u8, RemovalCause)>>,
+    events: std::sync::Mutex<Vec<Told>>,
     /// Callbacks that have begun and that have ended. The checkers' own, so that they see that callbacks depend on each
     /// other.
     steps: AtomicU64,
@@ -68,8 +97,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// First id byte, first payload byte, cause.
-    pub fn events(&self) -> Vec<(u8, u8, RemovalCause)> {
+    pub fn events(&self) -> Vec<Told> {
         self.events.lock().unwrap().clone()
     }
 }
@@ -133,20 +161,7 @@ pub fn id(n: u8) -> SessionId {
 impl Rig {
     pub fn new(setup: Setup) -> Arc<Self> {
         let clock = ManualClock::new();
-        let engine = Engine::new(Plan {
-            cache: 1,
-            shards: 1,
-            max_capacity: setup.capacity as usize,
-            limit: Permit::new(setup.capacity, setup.units),
-            backlog: 1 << 20,
-            max_session: 1 << 20,
-            tick: 1000,
-            max_contexts: 2,
-            source: Source::Manual(clock.clone()),
-            hasher: Keyed::Fixed(setup.hash),
-            buckets: Some(setup.buckets),
-        })
-        .unwrap();
+        let engine = Engine::new(setup.plan(&clock)).unwrap();
         let context = engine.context(ContextId::new(b"c").unwrap()).unwrap();
         Arc::new(Self {
             engine,
@@ -392,7 +407,7 @@ impl Rig {
 
     /// Ends the model: removes and sees out everything, checks the balance and that the index is empty. The caller has
     /// the last handle; sessions whose handles it still has stay alive.
-    pub fn finish(self: Arc<Self>) -> Vec<(u8, u8, RemovalCause)> {
+    pub fn finish(self: Arc<Self>) -> Vec<Told> {
         let this = Arc::into_inner(self).expect("all threads have ended");
         let stats = this.stats();
         assert!(stats.is_balanced(), "{stats:?}");
@@ -411,63 +426,5 @@ impl Rig {
             "{stats:?} {events:?}"
         );
         events
-    }
-}
-
-/// The reclamation domain by itself.
-#[derive(Debug)]
-pub struct Grace(Domain);
-
-/// A pin of [`Grace`].
-#[derive(Debug)]
-pub struct Pin<'a>(#[allow(dead_code, reason = "dropped, never read")] Guard<'a>);
-
-impl Default for Grace {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Grace {
-    pub fn new() -> Self {
-        Self(Domain::new())
-    }
-
-    pub fn pin(&self) -> Pin<'_> {
-        Pin(self.0.pin())
-    }
-
-    pub fn defer(&self, f: impl FnOnce() + Send + 'static) {
-        self.0.defer(f);
-    }
-}
-
-/// Memory that counts as one of [`live_sessions`] until its end. A read after the end fails; under loom, so does one
-/// that is not ordered before the end.
-#[derive(Debug)]
-pub struct Memory(Alive);
-
-// SAFETY: under loom the cell checks every access; under shuttle one OS thread runs all threads of a model.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Memory {
-    pub fn new() -> Self {
-        Self(Alive::new())
-    }
-
-    pub fn read(&self) {
-        self.0.check();
-    }
-
-    pub fn end(&self) {
-        self.0.end();
     }
 }

@@ -42,14 +42,51 @@ mod imp {
         };
     }
     pub(crate) mod thread {
-        pub(crate) use loom::thread::{Builder, JoinHandle, Thread, current, yield_now};
+        use std::cell::Cell;
+        use std::sync::Arc;
+
+        pub(crate) use loom::thread::{Builder, JoinHandle, yield_now};
+
         loom::thread_local! {
-            pub(crate) static OURS: std::cell::Cell<bool> = std::cell::Cell::new(false);
+            pub(crate) static OURS: Cell<bool> = Cell::new(false);
+            static TIMED_OUT: Cell<bool> = Cell::new(false);
+            static TOKEN: Arc<Token> = Arc::default();
         }
-        /// The time may be up at any moment.
+
+        /// What an `unpark` leaves for a `park`.
+        type Token = (loom::sync::Mutex<bool>, loom::sync::Condvar);
+
+        /// A thread to be woken. loom 0.7.2 has one, but its `unpark` lets a thread that waits for a lock go on without
+        /// it, and is forgotten if it finds one that is about to get a lock.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Thread(Arc<Token>);
+
+        pub(crate) fn current() -> Thread {
+            Thread(TOKEN.with(Arc::clone))
+        }
+
+        impl Thread {
+            pub(crate) fn unpark(&self) {
+                let (there, news) = &*self.0;
+                *there.lock().unwrap() = true;
+                news.notify_one();
+            }
+        }
+
+        /// The time is up once, at any moment. After that, who is not woken sleeps for good: loom then tells of it.
         pub(crate) fn park_timeout(_: std::time::Duration) {
-            yield_now();
+            if TIMED_OUT.with(|before| !before.replace(true)) {
+                yield_now();
+                return;
+            }
+            let token = TOKEN.with(Arc::clone);
+            let (there, news) = &*token;
+            let mut there = there.lock().unwrap();
+            while !std::mem::take(&mut *there) {
+                there = news.wait(there).unwrap();
+            }
         }
+
         pub(crate) fn sleep(_: std::time::Duration) {
             yield_now();
         }
@@ -65,12 +102,21 @@ mod imp {
         };
     }
     pub(crate) mod thread {
-        pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, sleep, yield_now};
+        pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, yield_now};
         shuttle::thread_local! {
             pub(crate) static OURS: std::cell::Cell<bool> = std::cell::Cell::new(false);
+            static TIMED_OUT: std::cell::Cell<bool> = std::cell::Cell::new(false);
         }
-        /// The time may be up at any moment; shuttle's own would wait for good.
+        /// The time is up once, at any moment. After that, who is not woken sleeps for good: shuttle then
+        /// tells of it.
         pub(crate) fn park_timeout(_: std::time::Duration) {
+            if TIMED_OUT.with(|before| !before.replace(true)) {
+                yield_now();
+            } else {
+                shuttle::thread::park();
+            }
+        }
+        pub(crate) fn sleep(_: std::time::Duration) {
             yield_now();
         }
     }

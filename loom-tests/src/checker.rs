@@ -6,6 +6,7 @@ pub(crate) struct Size {
     /// The threads that race, and so the roles of the main one.
     pub(crate) threads: usize,
     /// By how many preemptions it has to do with less.
+    #[cfg_attr(refrain_shuttle, allow(dead_code, reason = "only loom bounds them"))]
     pub(crate) less: usize,
     /// Whether the depth-first search has a chance. It is not fair, so it must not be given threads that wait.
     #[cfg_attr(refrain_loom, allow(dead_code, reason = "loom has no such search"))]
@@ -122,6 +123,14 @@ pub(crate) fn step() {
 /// The checker's own primitives, for models of something smaller than the engine, and to force an interleaving.
 pub mod sync {
     pub use super::imp::{AtomicBool, Ordering, yield_now};
+
+    /// Waits until a flag is set, and then knows what who set it knew.
+    pub fn learn_of(flag: &AtomicBool) {
+        // ORDERING: Acquire; partner: a Release store to the flag.
+        while !flag.load(Ordering::Acquire) {
+            yield_now();
+        }
+    }
 
     /// Waits until a flag is set, without learning anything from who sets it.
     pub fn wait_for(flag: &AtomicBool) {
