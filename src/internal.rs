@@ -5,7 +5,9 @@
 mod grace;
 mod whole;
 
-pub use grace::{Grace, Memory, Pin};
+#[cfg(crossbeam_loom)]
+pub use grace::Crossbeam;
+pub use grace::{Epochs, Local, Memory, Modelled, Pin};
 pub use whole::Whole;
 
 use std::sync::Arc;
@@ -42,8 +44,7 @@ pub struct Setup {
     pub capacity: u64,
     /// Memory units, of 64 bytes.
     pub units: u64,
-    /// Memory units that may wait to be seen out. With few, the maintainer is woken by each removal that finds nothing
-    /// waiting.
+    /// Memory units that may wait to be seen out.
     pub backlog: u64,
     /// Buckets of two slots each; made odd. One bucket has no path beyond it; three have paths of two.
     pub buckets: usize,
@@ -64,6 +65,14 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// A cache whose maintainer is woken by each removal that finds nothing waiting.
+    pub fn woken() -> Self {
+        Self {
+            backlog: 1,
+            ..Self::default()
+        }
+    }
+
     fn plan(self, clock: &ManualClock) -> Plan {
         Plan {
             cache: 1,

@@ -9,7 +9,26 @@
 //! Two back ends. Everybody gets crossbeam-epoch, with a [`Collector`](crossbeam_epoch::Collector) of this library's
 //! own, so that no other crate's garbage runs on our pins and no other crate's long pin holds our garbage. The models
 //! get a small one that runs a closure as early as the promise allows, which is what finds a pin that ends too soon;
-//! crossbeam-epoch frees nothing at all inside a model of a few operations.
+//! crossbeam-epoch frees nothing at all inside a model of a few operations. A few models hold both to the promise; for
+//! these alone crossbeam-epoch is built for loom, under `crossbeam_loom`.
+
+/// What is asked of crossbeam-epoch, besides a pin.
+#[cfg(any(
+    not(any(refrain_loom, refrain_shuttle)),
+    all(refrain_loom, crossbeam_loom)
+))]
+pub(crate) mod epoch {
+    use crossbeam_epoch::Guard;
+
+    pub(crate) fn defer(guard: &Guard, f: impl FnOnce() + Send + 'static) {
+        guard.defer(f);
+        guard.flush();
+    }
+
+    pub(crate) fn flush(guard: &Guard) {
+        guard.flush();
+    }
+}
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 mod imp {
@@ -17,6 +36,8 @@ mod imp {
     use std::sync::LazyLock;
 
     use crossbeam_epoch::{Collector, LocalHandle};
+
+    use super::epoch;
 
     static COLLECTOR: LazyLock<Collector> = LazyLock::new(Collector::new);
 
@@ -56,14 +77,12 @@ mod imp {
 
         /// Runs `f` after every guard that exists now has been dropped.
         pub(crate) fn defer(&self, f: impl FnOnce() + Send + 'static) {
-            let guard = self.pin();
-            guard.guard.defer(f);
-            guard.guard.flush();
+            epoch::defer(&self.pin().guard, f);
         }
 
         /// Moves the epoch on if no reader holds it back, and runs what has become due.
         pub(crate) fn flush(&self) {
-            self.pin().guard.flush();
+            epoch::flush(&self.pin().guard);
         }
     }
 }

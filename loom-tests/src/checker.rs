@@ -122,7 +122,27 @@ pub(crate) fn step() {
 
 /// The checker's own primitives, for models of something smaller than the engine, and to force an interleaving.
 pub mod sync {
+    use std::sync::Arc;
+
     pub use super::imp::{AtomicBool, Ordering, yield_now};
+
+    /// Says that it is gone. A cache whose callback has it is then gone as well, with its threads' last looks at it.
+    #[derive(Debug)]
+    pub struct Gone(Arc<AtomicBool>);
+
+    impl Gone {
+        /// Sets this flag when it is dropped.
+        pub fn new(flag: &Arc<AtomicBool>) -> Self {
+            Self(Arc::clone(flag))
+        }
+    }
+
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            // ORDERING: Release; partner: the Acquire in `learn_of`.
+            self.0.store(true, Ordering::Release);
+        }
+    }
 
     /// Waits until a flag is set, and then knows what who set it knew.
     pub fn learn_of(flag: &AtomicBool) {

@@ -178,6 +178,26 @@ pub fn two_and_a_cache(name: &'static str, outcomes: &'static [&'static str], bo
     model(name, size, outcomes, body);
 }
 
+/// The same where these have much to do: with a single one.
+pub fn two_and_a_cache_long(name: &'static str, outcomes: &'static [&'static str], body: fn(&Run)) {
+    let size = Size {
+        threads: 2,
+        less: usize::MAX,
+        searched: false,
+    };
+    model(name, size, outcomes, body);
+}
+
+/// Runs a model whose threads are those of two caches, besides the main one: with a single preemption.
+pub fn two_caches(name: &'static str, outcomes: &'static [&'static str], body: fn(&Run)) {
+    let size = Size {
+        threads: 1,
+        less: usize::MAX,
+        searched: false,
+    };
+    model(name, size, outcomes, body);
+}
+
 /// Runs a model of three threads, once with each of them as the main one.
 pub fn three(name: &'static str, outcomes: &'static [&'static str], body: fn(&Run)) {
     let size = Size {

@@ -3,7 +3,7 @@
 
 use loom_tests::{close, three, two, two_long};
 use refrain::Added;
-use refrain::internal::{Rig, Setup};
+use refrain::internal::{Rig, Setup, live_sessions};
 
 const OLD: u8 = 1;
 const NEW: u8 = 2;
@@ -145,6 +145,11 @@ fn remove_callback_taken_away_while_it_fires() {
                 [] => "not heard",
                 ref other => panic!("{other:?}"),
             });
+            assert_eq!(
+                live_sessions(),
+                0,
+                "one waits for a callback that never comes"
+            );
             close(rig);
         },
     );

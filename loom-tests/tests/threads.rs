@@ -4,29 +4,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use loom_tests::sync::{AtomicBool, Ordering, learn_of};
-use loom_tests::two_and_a_cache;
+use loom_tests::sync::{AtomicBool, Gone, learn_of};
+use loom_tests::{two_and_a_cache, two_and_a_cache_long};
 use refrain::internal::{Setup, Whole, live_sessions};
 use refrain::{Added, RemovalCause, SessionCache};
-
-/// Says that it is gone: a callback has it, so the cache and its threads are then gone, too.
-struct Gone(Arc<AtomicBool>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        // ORDERING: Release; partner: the Acquire in `learn_of`.
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-/// The maintainer is woken by each removal.
-const WOKEN: Setup = Setup {
-    capacity: 2,
-    units: 1 << 20,
-    backlog: 1,
-    buckets: 1,
-    hash: |_| 0,
-};
 
 /// A handle that somebody else may drop.
 type Slot = Arc<Mutex<Option<SessionCache>>>;
@@ -51,7 +32,7 @@ fn end_of_a_cache_with_its_threads() {
         |run| {
             let by_listener = Arc::new(Mutex::new(Vec::new()));
             let noted = Arc::clone(&by_listener);
-            let (cache, whole) = Whole::new(WOKEN, move |_| {
+            let (cache, whole) = Whole::new(Setup::woken(), move |_| {
                 noted.lock().unwrap().push(Whole::is_own_thread());
             });
             fill(&cache, &whole, &[1, 2]);
@@ -97,9 +78,9 @@ fn last_handle_dropped_in_a_callback() {
             let slot: Slot = Arc::default();
             let orphaned = Arc::new(Mutex::new(false));
             let over = Arc::new(AtomicBool::new(false));
-            let (third, gone) = (Arc::clone(&slot), Gone(Arc::clone(&over)));
+            let (third, gone) = (Arc::clone(&slot), Gone::new(&over));
             let left_there = Arc::clone(&orphaned);
-            let (cache, whole) = Whole::new(WOKEN, move |session| {
+            let (cache, whole) = Whole::new(Setup::woken(), move |session| {
                 let _gone = &gone;
                 if session.id() == [2] {
                     // Told last, so by who saw everything out.
@@ -144,11 +125,11 @@ fn last_handle_dropped_in_a_callback() {
 /// one deliverer, the lock of the limbo; that the listener is woken (`Engine::collect`).
 #[test]
 fn settle_with_the_threads_at_work() {
-    two_and_a_cache(
+    two_and_a_cache_long(
         "settle_with_the_threads_at_work",
         &["its own", "the other's too"],
         |run| {
-            let (cache, whole) = Whole::new(WOKEN, |_| ());
+            let (cache, whole) = Whole::new(Setup::woken(), |_| ());
             fill(&cache, &whole, &[1, 2]);
             let other = cache.clone();
             let whole = Arc::new(whole);
