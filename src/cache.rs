@@ -108,12 +108,7 @@ impl SessionCache {
     #[doc(alias = "SSL_CTX_set_session_id_context")]
     #[doc(alias = "SSL_set_session_id_context")]
     pub fn context(&self, id: ContextId) -> Result<Context, Error> {
-        let (context, gave_up) = self.core.engine.contexts.intern(id)?;
-        if gave_up {
-            self.core.engine.note_invalidation();
-            self.core.engine.wake_maintainer();
-        }
-        Ok(context)
+        self.core.engine.context(id)
     }
 
     /// Adds a session. Its deadline is its timeout from now, or its authentication deadline if that is earlier.
@@ -220,12 +215,7 @@ impl SessionCache {
     /// use it up, so that an id alone can't burn another client's session. Lock-free.
     pub fn take_exact(&self, session: &Session) -> bool {
         let engine = &self.core.engine;
-        let now = engine.clock.now();
-        // SAFETY: the handle is a reference.
-        let context = unsafe { session.raw().context() };
-        engine.end_exact(session.raw(), RemovalCause::Taken, |s| {
-            !s.is_expired(now) && engine.contexts.is_current(context)
-        })
+        engine.take_exact(session.raw(), engine.clock.now())
     }
 
     /// Removes the live session of an id. True for exactly one caller. Lock-free.

@@ -9,8 +9,27 @@
 //! Two back ends. Everybody gets crossbeam-epoch, with a [`Collector`](crossbeam_epoch::Collector) of this library's
 //! own, so that no other crate's garbage runs on our pins and no other crate's long pin holds our garbage. The models
 //! get a small one that runs a closure as early as the promise allows, which is what finds a pin that ends too soon;
-//! crossbeam-epoch frees nothing at all inside a model of a few operations. Miri gets that one too, by the cfg
+//! crossbeam-epoch frees nothing at all inside a model of a few operations. A few models hold both to the promise; for
+//! these alone crossbeam-epoch is built for loom, under `crossbeam_loom`. Miri gets the small one too, by the cfg
 //! `refrain_modelled`, where it watches provenance and leaks: crossbeam-epoch keeps its pointers as numbers.
+
+/// What is asked of crossbeam-epoch, besides a pin.
+#[cfg(any(
+    not(any(refrain_loom, refrain_shuttle, refrain_modelled)),
+    all(refrain_loom, crossbeam_loom)
+))]
+pub(crate) mod epoch {
+    use crossbeam_epoch::Guard;
+
+    pub(crate) fn defer(guard: &Guard, f: impl FnOnce() + Send + 'static) {
+        guard.defer(f);
+        guard.flush();
+    }
+
+    pub(crate) fn flush(guard: &Guard) {
+        guard.flush();
+    }
+}
 
 #[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
 mod imp {
@@ -20,6 +39,7 @@ mod imp {
 
     use crossbeam_epoch::{Collector, LocalHandle};
 
+    use super::epoch;
     use crate::sync::Home;
     use crate::sync::atomic::{AtomicPtr, Ordering};
 
@@ -134,14 +154,12 @@ mod imp {
 
         /// Runs `f` after every guard that exists now has been dropped.
         pub(crate) fn defer(&self, f: impl FnOnce() + Send + 'static) {
-            let guard = self.pin();
-            guard.guard.defer(f);
-            guard.guard.flush();
+            epoch::defer(&self.pin().guard, f);
         }
 
         /// Moves the epoch on if no reader holds it back, and runs what has become due.
         pub(crate) fn flush(&self) {
-            self.pin().guard.flush();
+            epoch::flush(&self.pin().guard);
         }
     }
 }

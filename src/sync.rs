@@ -29,6 +29,10 @@ mod imp {
         pub(crate) use std::thread::{
             Builder, JoinHandle, Thread, current, park_timeout, sleep, yield_now,
         };
+        std::thread_local! {
+            /// Whether this thread is one of a cache's own.
+            pub(crate) static OURS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+        }
     }
 }
 
@@ -41,10 +45,51 @@ mod imp {
         };
     }
     pub(crate) mod thread {
-        pub(crate) use loom::thread::{Builder, JoinHandle, Thread, current, yield_now};
-        pub(crate) fn park_timeout(_: std::time::Duration) {
-            yield_now();
+        use std::cell::Cell;
+        use std::sync::Arc;
+
+        pub(crate) use loom::thread::{Builder, JoinHandle, yield_now};
+
+        loom::thread_local! {
+            pub(crate) static OURS: Cell<bool> = Cell::new(false);
+            static TIMED_OUT: Cell<bool> = Cell::new(false);
+            static TOKEN: Arc<Token> = Arc::default();
         }
+
+        /// What an `unpark` leaves for a `park`.
+        type Token = (loom::sync::Mutex<bool>, loom::sync::Condvar);
+
+        /// A thread to be woken. loom 0.7.2 has one, but its `unpark` lets a thread that waits for a lock go on without
+        /// it, and is forgotten if it finds one that is about to get a lock.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Thread(Arc<Token>);
+
+        pub(crate) fn current() -> Thread {
+            Thread(TOKEN.with(Arc::clone))
+        }
+
+        impl Thread {
+            pub(crate) fn unpark(&self) {
+                let (there, news) = &*self.0;
+                *there.lock().unwrap() = true;
+                news.notify_one();
+            }
+        }
+
+        /// The time is up once, at any moment. After that, who is not woken sleeps for good: loom then tells of it.
+        pub(crate) fn park_timeout(_: std::time::Duration) {
+            if TIMED_OUT.with(|before| !before.replace(true)) {
+                yield_now();
+                return;
+            }
+            let token = TOKEN.with(Arc::clone);
+            let (there, news) = &*token;
+            let mut there = there.lock().unwrap();
+            while !std::mem::take(&mut *there) {
+                there = news.wait(there).unwrap();
+            }
+        }
+
         pub(crate) fn sleep(_: std::time::Duration) {
             yield_now();
         }
@@ -60,9 +105,23 @@ mod imp {
         };
     }
     pub(crate) mod thread {
-        pub(crate) use shuttle::thread::{
-            Builder, JoinHandle, Thread, current, park_timeout, sleep, yield_now,
-        };
+        pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, yield_now};
+        shuttle::thread_local! {
+            pub(crate) static OURS: std::cell::Cell<bool> = std::cell::Cell::new(false);
+            static TIMED_OUT: std::cell::Cell<bool> = std::cell::Cell::new(false);
+        }
+        /// The time is up once, at any moment. After that, who is not woken sleeps for good: shuttle then
+        /// tells of it.
+        pub(crate) fn park_timeout(_: std::time::Duration) {
+            if TIMED_OUT.with(|before| !before.replace(true)) {
+                yield_now();
+            } else {
+                shuttle::thread::park();
+            }
+        }
+        pub(crate) fn sleep(_: std::time::Duration) {
+            yield_now();
+        }
     }
 }
 
@@ -277,25 +336,20 @@ impl Alive {
     }
 }
 
-std::thread_local! {
-    /// Whether this thread is one of a cache's own.
-    static OURS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
 /// Marks the calling thread as one of a cache's own, which must never wait for another of them.
 pub(crate) fn mark_own_thread() {
-    OURS.set(true);
+    thread::OURS.with(|mark| mark.set(true));
 }
 
 /// Whether the calling thread is some cache's own.
 pub(crate) fn is_own_thread() -> bool {
-    OURS.get()
+    thread::OURS.with(std::cell::Cell::get)
 }
 
 /// A number that no other living thread has, never zero: an address of the thread's own. Unlike a thread's id, it can be
 /// asked for while the thread's destructors run.
 pub(crate) fn thread_token() -> u64 {
-    OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+    thread::OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64)
 }
 
 /// How many threads get a number of their own from [`thread_number`].

@@ -50,7 +50,7 @@ fn entries_under_replace_and_take() {
 fn entries_under_evict_and_take() {
     two_long(
         "entries_under_evict_and_take",
-        &["taken", "evicted"],
+        &["taken", "evicted", "full"],
         |run| {
             let rig = Rig::new(Setup {
                 capacity: 1,
@@ -199,7 +199,7 @@ fn add_against_a_capacity_seen_kept() {
 fn two_adds_for_the_last_entry() {
     two(
         "two_adds_for_the_last_entry",
-        &["both in", "one refused"],
+        &["both in", "one refused", "evicted for nothing?"],
         |run| {
             let rig = Rig::new(Setup {
                 capacity: 1,
@@ -261,6 +261,58 @@ fn entries_under_two_removals() {
             let events = close(rig);
             assert_eq!(events.len(), 2);
             assert!(events.contains(&(1, 1, RemovalCause::Removed)));
+        },
+    );
+}
+
+/// The entries in a full cache while one session is replaced, another taken, and a newcomer needs room: three hands on two
+/// permits.
+///
+/// Threads: add of an id that is there; take of the other one; add of a new id, which may have to evict either. The adds look
+/// at the entries. Protects: `Add::replace` (keeps the slot's permit, if the session it replaces was still there),
+/// `Engine::reserve`, `Engine::unlink`.
+#[test]
+fn entries_under_replace_take_and_evict() {
+    three(
+        "entries_under_replace_take_and_evict",
+        &["replaced", "inserted", "taken", "evicted", "full"],
+        |run| {
+            let rig = Rig::new(Setup {
+                buckets: 3,
+                ..Setup::default()
+            });
+            for n in [2, 1] {
+                assert_eq!(rig.add(rig.session(n, n)), Added::Inserted);
+            }
+            let (again, taken, new) = run.race3(
+                &rig,
+                |rig| {
+                    let added = rig.add(rig.session(1, 11));
+                    assert!(rig.entries() <= 2);
+                    added
+                },
+                |rig| rig.take(2).is_some(),
+                |rig| {
+                    let added = rig.add(rig.session(3, 3));
+                    assert!(rig.entries() <= 2);
+                    added
+                },
+            );
+            run.reached(match again {
+                Added::Replaced => "replaced",
+                Added::Inserted => "inserted",
+                Added::NotCached(NotCached::Full) => "full",
+                other => panic!("{other:?}"),
+            });
+            run.reached(if taken { "taken" } else { "evicted" });
+            let left = [rig.with(1), rig.with(2), rig.with(3)];
+            assert_eq!(left[1], None);
+            assert_eq!(rig.entries(), left.iter().flatten().count() as u64);
+            if again == Added::Replaced && new == Added::Inserted {
+                // A replacement of the same size needs no victim, and a newcomer is never its own.
+                assert_eq!(left[2], Some(3));
+            }
+            close(rig);
         },
     );
 }

@@ -3,7 +3,7 @@
 
 use loom_tests::{close, three, two, two_long};
 use refrain::Added;
-use refrain::internal::{Rig, Setup};
+use refrain::internal::{Rig, Setup, live_sessions};
 
 const OLD: u8 = 1;
 const NEW: u8 = 2;
@@ -107,6 +107,50 @@ fn remove_callback_replaced_twice_while_it_fires() {
             };
             run.reached(["the first", "the second", "the third"][usize::from(mark - OLD)]);
             assert_eq!(close(rig).len(), 1);
+        },
+    );
+}
+
+/// The remove callback is taken away while it fires: what had left before is heard or not, what leaves afterwards is not,
+/// and both are freed.
+///
+/// Threads: take session 1, see out; take the callback away, take session 2, see out. Protects: `RemoveSink::is_listening`
+/// (a batch that nobody will hear of is not waited for), `RemoveSink::removed`, `SharedCell::replace`.
+#[test]
+fn remove_callback_taken_away_while_it_fires() {
+    two_long(
+        "remove_callback_taken_away_while_it_fires",
+        &["heard", "not heard"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            rig.set_on_remove(OLD);
+            for n in [1, 2] {
+                assert_eq!(rig.add(rig.session(n, n)), Added::Inserted);
+            }
+            run.race(
+                &rig,
+                |rig| {
+                    assert!(rig.take(1).is_some());
+                    rig.see_out_to_callback();
+                },
+                |rig| {
+                    rig.clear_on_remove();
+                    assert!(rig.take(2).is_some());
+                    rig.see_out_to_callback();
+                },
+            );
+            rig.see_out_to_callback();
+            run.reached(match rig.heard()[..] {
+                [(OLD, 1)] => "heard",
+                [] => "not heard",
+                ref other => panic!("{other:?}"),
+            });
+            assert_eq!(
+                live_sessions(),
+                0,
+                "one waits for a callback that never comes"
+            );
+            close(rig);
         },
     );
 }

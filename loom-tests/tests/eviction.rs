@@ -70,7 +70,7 @@ fn get_against_evict() {
 /// Protects: `Engine::evict` and `Engine::unlink` (the permit goes to who empties the slot).
 #[test]
 fn take_against_evict() {
-    two_long("take_against_evict", &["taken", "evicted"], |run| {
+    two_long("take_against_evict", &["taken", "evicted", "full"], |run| {
         let rig = full(1);
         let (taken, added) = run.race(
             &rig,
@@ -102,32 +102,36 @@ fn take_against_evict() {
 /// and `Engine::evict` against themselves, `Age::oldest` (a bit is taken by one).
 #[test]
 fn two_evictors() {
-    two("two_evictors", &["both in", "one refused"], |run| {
-        let rig = full(1);
-        let add = |n: u8| {
-            move |rig: &Rig| {
-                let added = rig.add(rig.session(n, n * 10));
-                assert!(rig.entries() <= 1);
-                added
-            }
-        };
-        let (a, b) = run.race(&rig, add(2), add(3));
-        let (a, b) = (a.is_cached(), b.is_cached());
-        assert!(a || b);
-        assert_eq!(rig.with(1), None);
-        let left = [rig.with(2), rig.with(3)].iter().flatten().count() as u64;
-        assert_eq!(rig.entries(), left);
-        run.reached(match (a && b, left) {
-            (true, 1) => "both in",
-            (false, 1) => "one refused",
-            // One had the other evicted, whose own add gave the permit back, and did not find it in time.
-            (false, 0) => "evicted for nothing",
-            other => panic!("{other:?}"),
-        });
-        let events = close(rig);
-        assert_eq!(events[0], (1, 10, RemovalCause::Evicted));
-        assert_eq!(events.len(), 1 + usize::from(a) + usize::from(b));
-    });
+    two(
+        "two_evictors",
+        &["both in", "one refused", "evicted for nothing?"],
+        |run| {
+            let rig = full(1);
+            let add = |n: u8| {
+                move |rig: &Rig| {
+                    let added = rig.add(rig.session(n, n * 10));
+                    assert!(rig.entries() <= 1);
+                    added
+                }
+            };
+            let (a, b) = run.race(&rig, add(2), add(3));
+            let (a, b) = (a.is_cached(), b.is_cached());
+            assert!(a || b);
+            assert_eq!(rig.with(1), None);
+            let left = [rig.with(2), rig.with(3)].iter().flatten().count() as u64;
+            assert_eq!(rig.entries(), left);
+            run.reached(match (a && b, left) {
+                (true, 1) => "both in",
+                (false, 1) => "one refused",
+                // One had the other evicted, whose own add gave the permit back, and did not find it in time.
+                (false, 0) => "evicted for nothing",
+                other => panic!("{other:?}"),
+            });
+            let events = close(rig);
+            assert_eq!(events[0], (1, 10, RemovalCause::Evicted));
+            assert_eq!(events.len(), 1 + usize::from(a) + usize::from(b));
+        },
+    );
 }
 
 /// An add notes its session's age while an eviction takes the bucket's bit away: the session can be evicted later.
@@ -137,33 +141,34 @@ fn two_evictors() {
 /// `Engine::evict` with both its ways, `Engine::trim`.
 #[test]
 fn noted_age_against_evict() {
-    two_long("noted_age_against_evict", &["old one evicted"], |run| {
-        let rig = Rig::new(Setup::default());
-        assert_eq!(rig.add(rig.session(1, 10)), Added::Inserted);
-        let (added, ()) = run.race(
-            &rig,
-            |rig| rig.add(rig.session(2, 20)),
-            |rig| {
-                rig.set_capacity(1);
-                rig.maintain();
-            },
-        );
-        run.reached(match (added, rig.with(1), rig.with(2)) {
-            (Added::Inserted, None, Some(20)) => "old one evicted",
-            (Added::Inserted, Some(10), None) => "new one evicted",
-            // The run did not see yet that there is too much.
-            (Added::Inserted, Some(10), Some(20)) => "left for later",
-            // One made room for the other, which the run had found to be too much before.
-            (Added::Inserted, None, None) => "both evicted",
-            (Added::NotCached(NotCached::Full), ..) => "refused",
-            other => panic!("{other:?}"),
-        });
-        rig.set_capacity(0);
-        rig.maintain();
-        assert_eq!(rig.entries(), 0, "an age was lost");
-        rig.see_out();
-        close(rig);
-    });
+    two_long(
+        "noted_age_against_evict",
+        &["old one evicted", "both evicted?", "refused?"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            assert_eq!(rig.add(rig.session(1, 10)), Added::Inserted);
+            let (added, ()) = run.race(
+                &rig,
+                |rig| rig.add(rig.session(2, 20)),
+                |rig| {
+                    rig.set_capacity(1);
+                    rig.maintain();
+                },
+            );
+            run.reached(match (added, rig.with(1), rig.with(2)) {
+                (Added::Inserted, None, Some(20)) => "old one evicted",
+                // One made room for the other, which the run had found to be too much before.
+                (Added::Inserted, None, None) => "both evicted",
+                (Added::NotCached(NotCached::Full), ..) => "refused",
+                other => panic!("{other:?}"),
+            });
+            rig.set_capacity(0);
+            rig.maintain();
+            assert_eq!(rig.entries(), 0, "an age was lost");
+            rig.see_out();
+            close(rig);
+        },
+    );
 }
 
 /// Two lookups visit the session that an add wants to evict.

@@ -223,23 +223,30 @@ impl Sums {
     }
 }
 
-/// In every model.
-const USUAL: [&str; 14] = [
-    "inserted",
-    "replaced",
-    "already present",
-    "added too late",
-    "found",
-    "not found",
-    "took",
-    "nothing to take",
-    "removes",
-    "took by handle",
-    "removes by handle",
-    "not by handle",
-    "taken",
-    "removed",
-];
+/// The outcomes of every model, and more.
+macro_rules! outcomes {
+    ($($more:literal),*) => {
+        &[
+            "inserted",
+            "replaced",
+            "already present",
+            "added too late",
+            "found",
+            "not found",
+            "took",
+            "nothing to take",
+            "removes",
+            "took by handle",
+            "removes by handle",
+            "not by handle",
+            "taken",
+            "removed",
+            "nothing to remove",
+            "empty",
+            $($more,)*
+        ]
+    };
+}
 
 fn check(run: &Run, sums: &Sums, scenario: Scenario) {
     let stage = Stage::new(scenario);
@@ -291,7 +298,7 @@ fn check(run: &Run, sums: &Sums, scenario: Scenario) {
 #[test]
 fn histories_of_one_adder() {
     static SUMS: Sums = Sums::new();
-    three("histories_of_one_adder", &USUAL, |run| {
+    three("histories_of_one_adder", outcomes!["raced?"], |run| {
         let scenario = Scenario {
             capacity: 8,
             ids: 2,
@@ -309,8 +316,7 @@ fn histories_of_one_adder() {
 #[test]
 fn histories_of_replacement() {
     static SUMS: Sums = Sums::new();
-    let must = [&USUAL[..], &["raced"]].concat();
-    three("histories_of_replacement", &must, |run| {
+    three("histories_of_replacement", outcomes!["raced"], |run| {
         let scenario = Scenario {
             capacity: 8,
             ids: 1,
@@ -328,16 +334,19 @@ fn histories_of_replacement() {
 #[test]
 fn histories_of_expiry() {
     static SUMS: Sums = Sums::new();
-    let must = [&USUAL[..], &["expired"]].concat();
-    three("histories_of_expiry", &must, |run| {
-        let scenario = Scenario {
-            capacity: 8,
-            ids: 2,
-            one_adder: false,
-            expiry: true,
-        };
-        check(run, &SUMS, scenario);
-    });
+    three(
+        "histories_of_expiry",
+        outcomes!["expired", "raced?", "no timeout?"],
+        |run| {
+            let scenario = Scenario {
+                capacity: 8,
+                ids: 2,
+                one_adder: false,
+                expiry: true,
+            };
+            check(run, &SUMS, scenario);
+        },
+    );
     SUMS.print("histories_of_expiry");
 }
 
@@ -347,15 +356,18 @@ fn histories_of_expiry() {
 #[test]
 fn histories_of_eviction() {
     static SUMS: Sums = Sums::new();
-    let must = [&USUAL[..], &["evicted"]].concat();
-    three("histories_of_eviction", &must, |run| {
-        let scenario = Scenario {
-            capacity: 1,
-            ids: 2,
-            one_adder: false,
-            expiry: false,
-        };
-        check(run, &SUMS, scenario);
-    });
+    three(
+        "histories_of_eviction",
+        outcomes!["evicted", "raced?", "full?"],
+        |run| {
+            let scenario = Scenario {
+                capacity: 1,
+                ids: 2,
+                one_adder: false,
+                expiry: false,
+            };
+            check(run, &SUMS, scenario);
+        },
+    );
     SUMS.print("histories_of_eviction");
 }

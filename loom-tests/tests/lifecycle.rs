@@ -246,3 +246,77 @@ fn maintain_against_take() {
         },
     );
 }
+
+/// A handshake is about to use up the session that it verified while its context is invalidated: afterwards nobody can.
+///
+/// Threads: take by the handle; invalidate, take by another handle, sweep. Protects: `Engine::take_exact` (it looks whether
+/// the context is current, with every attempt), `Contexts::renew`.
+#[test]
+fn take_exact_against_invalidate() {
+    two(
+        "take_exact_against_invalidate",
+        &["taken", "invalidated"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            assert_eq!(rig.add(rig.session(1, 7)), Added::Inserted);
+            let handle = rig.get(1).unwrap();
+            let other = handle.clone();
+            let (taken, swept) = run.race(
+                &rig,
+                move |rig| rig.take_exact(&handle),
+                move |rig| {
+                    rig.invalidate();
+                    assert!(!rig.take_exact(&other), "its context is invalid");
+                    drop(other);
+                    rig.sweep_stale()
+                },
+            );
+            let cause = match (taken, swept) {
+                (true, 0) => RemovalCause::Taken,
+                (false, 1) => RemovalCause::Invalidated,
+                other => panic!("{other:?}"),
+            };
+            run.reached(cause.as_str());
+            assert_eq!((rig.with(1), rig.entries()), (None, 0));
+            assert_eq!(close(rig), [(1, 7, cause)]);
+        },
+    );
+}
+
+/// A context that nobody has a handle of any more is given up for another while a session of it is put in: nothing of it
+/// stays, and who asks for that context again gets a fresh one.
+///
+/// Threads: add of a session of the old context; intern another one, for which there is room only in the old one's place,
+/// sweep. Protects: `Contexts::intern` (gives up and counts as an invalidation), `Add::look_back`, `Engine::sweep_stale`.
+#[test]
+fn add_against_a_context_given_up() {
+    two(
+        "add_against_a_context_given_up",
+        &["refused", "swept", "withdrawn"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            let session = rig.session_of(&rig.intern(1).unwrap(), 1, 7);
+            let (added, swept) = run.race(
+                &rig,
+                |rig| rig.add(session),
+                |rig| {
+                    let other = rig.intern(2).unwrap();
+                    let swept = rig.sweep_stale();
+                    drop(other);
+                    swept
+                },
+            );
+            let again = rig.intern(1).unwrap();
+            assert_eq!((rig.with_in(&again, 1), rig.entries()), (None, 0));
+            let invalidated = vec![(1, 7, RemovalCause::Invalidated)];
+            let (outcome, events) = match (added, swept) {
+                (Added::NotCached(NotCached::Stale), 0) => ("refused", vec![]),
+                (Added::Inserted, 1) => ("swept", invalidated),
+                (Added::Inserted, 0) => ("withdrawn", invalidated),
+                other => panic!("{other:?}"),
+            };
+            run.reached(outcome);
+            assert_eq!(close(rig), events);
+        },
+    );
+}

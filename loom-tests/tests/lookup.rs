@@ -144,7 +144,7 @@ fn get_against_add() {
 /// `Bucket::load`; the Release of `Bucket::replace`, or the fence before it in `Add::claim`.
 #[test]
 fn look_interrupted_by_add() {
-    two_long("look_interrupted_by_add", &["seen"], |run| {
+    two_long("look_interrupted_by_add", &["seen", "not seen?"], |run| {
         let rig = Rig::new(Setup::default());
         assert_eq!(rig.add(rig.session(1, 7)), Added::Inserted);
         let begun = Arc::new(AtomicBool::new(false));
@@ -211,7 +211,7 @@ fn overflowed_lookup_against_neighbour_leaving() {
 fn overflowed_lookup_against_changes_in_front() {
     three(
         "overflowed_lookup_against_changes_in_front",
-        &["newcomer in", "newcomer seen"],
+        &["newcomer seen", "newcomer not seen"],
         |run| {
             let rig = overflowing(4);
             let (seen, new, removed) = run.race3(
@@ -226,10 +226,10 @@ fn overflowed_lookup_against_changes_in_front() {
             assert!(removed);
             assert_eq!(new, Added::Inserted);
             assert_eq!(seen.0, Some(30));
-            run.reached("newcomer in");
-            if seen.1.is_some() {
-                run.reached("newcomer seen");
-            }
+            run.reached(match seen.1 {
+                Some(_) => "newcomer seen",
+                None => "newcomer not seen",
+            });
             assert_eq!((rig.with(3), rig.with(4)), (Some(30), Some(40)));
             assert_eq!(close(rig).len(), 4);
         },
@@ -247,4 +247,44 @@ fn overflowing(capacity: u64) -> Arc<Rig> {
         assert_eq!(rig.add(rig.session(n, n * 10)), Added::Inserted);
     }
     rig
+}
+
+/// A lookup takes a reference while the last other holder gives its own back and the session is removed and seen out: it
+/// is freed once, by whoever is last, and after all reads.
+///
+/// Threads: get, reading what it got; read through a handle, drop it; remove, collect, deliver, reclaim. Protects:
+/// `Raw::try_retain` under the pin (the count may go down to the cache's own, never to nothing), `Raw::release`,
+/// `Engine::reclaim`.
+#[test]
+fn get_against_last_release_and_remove() {
+    three(
+        "get_against_last_release_and_remove",
+        &["hit", "miss", "the holder was last"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            assert_eq!(rig.add(rig.session(1, 7)), Added::Inserted);
+            let handle = rig.get(1).unwrap();
+            let (got, last, ()) = run.race3(
+                &rig,
+                |rig| {
+                    let got = rig.get(1);
+                    got.map(|session| assert_eq!(session.payload(), [7]))
+                        .is_some()
+                },
+                move |_| {
+                    assert_eq!(handle.payload(), [7]);
+                    handle.references() == 1
+                },
+                |rig| {
+                    assert!(rig.remove(1));
+                    rig.see_out();
+                },
+            );
+            run.reached(if got { "hit" } else { "miss" });
+            if last {
+                run.reached("the holder was last");
+            }
+            assert_eq!(close(rig), [(1, 7, RemovalCause::Removed)]);
+        },
+    );
 }

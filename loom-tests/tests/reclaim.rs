@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use loom_tests::sync::{AtomicBool, Ordering};
-use loom_tests::{close, three, two};
-use refrain::internal::{Grace, Memory, Rig, Setup, live_sessions};
+use loom_tests::{close, promise, three, two};
+use refrain::internal::{Modelled, Rig, Setup, live_sessions};
 use refrain::{Added, RemovalCause};
 
 /// Sessions 1, 2, .. with their tenfold as payloads.
@@ -59,7 +58,8 @@ fn two_pushes_against_collect() {
 /// pushing), the limbo's lock in `Engine::collect`.
 #[test]
 fn events_in_order() {
-    two("events_in_order", &["together", "one by one"], |run| {
+    let outcomes = &["together", "one by one", "one in time", "none in time"];
+    two("events_in_order", outcomes, |run| {
         let rig = filled(2);
         let ((), (first, second)) = run.race(
             &rig,
@@ -71,11 +71,13 @@ fn events_in_order() {
                 (first, rig.deliver())
             },
         );
-        match (first, second) {
-            (2, 0) | (0, 2) => run.reached("together"),
-            (1, 1) => run.reached("one by one"),
-            _ => {}
-        }
+        run.reached(match (first, second) {
+            (2, 0) | (0, 2) => "together",
+            (1, 1) => "one by one",
+            (1, 0) | (0, 1) => "one in time",
+            (0, 0) => "none in time",
+            other => panic!("{other:?}"),
+        });
         assert_eq!(close(rig), removed(&[1, 2]));
     });
 }
@@ -220,54 +222,18 @@ fn close_with_handles(rig: Arc<Rig>) -> Vec<(u8, u8, RemovalCause)> {
     events
 }
 
-/// A stage for the reclamation domain by itself.
-struct Shelf {
-    grace: Grace,
-    linked: AtomicBool,
-    memory: Arc<Memory>,
-}
-
-impl Shelf {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            grace: Grace::new(),
-            linked: AtomicBool::new(true),
-            memory: Arc::new(Memory::new()),
-        })
-    }
-
-    /// Reads under a pin, if there is still something to read.
-    fn read(&self) -> bool {
-        let pin = self.grace.pin();
-        let linked = self.linked.load(Ordering::Relaxed);
-        if linked {
-            self.memory.read();
-        }
-        drop(pin);
-        linked
-    }
-
-    /// Unlinks, and ends the memory after the grace period.
-    fn retire(&self) {
-        self.linked.store(false, Ordering::Relaxed);
-        let memory = Arc::clone(&self.memory);
-        self.grace.defer(move || memory.end());
-    }
-}
-
 /// The promise of the reclamation domain that the models use, which is crossbeam-epoch's: what was unlinked before it
 /// is deferred ends once, after every pin under which it could have been read, and after those reads.
 ///
-/// Threads: pin, look, read, unpin; unlink, defer. Orderings outside the domain are Relaxed, so the domain alone has to
-/// order them. Protects the models: `reclaim::Domain` under `refrain_loom` and `refrain_shuttle`.
+/// Threads: pin, look, read, unpin; unlink, defer. Protects the models: `reclaim::Domain` under `refrain_loom` and
+/// `refrain_shuttle`.
 #[test]
 fn domain_against_one_reader() {
-    two("domain_against_one_reader", &["read", "missed"], |run| {
-        let shelf = Shelf::new();
-        let (read, ()) = run.race(&shelf, |shelf| shelf.read(), |shelf| shelf.retire());
-        run.reached(if read { "read" } else { "missed" });
-        assert_eq!(live_sessions(), 0, "the grace period has ended");
-    });
+    two(
+        "domain_against_one_reader",
+        &["read", "missed", "in time"],
+        promise::against_one_reader::<Modelled>,
+    );
 }
 
 /// The same with two readers, of which the last one to unpin ends the grace period.
@@ -277,18 +243,8 @@ fn domain_against_one_reader() {
 fn domain_against_two_readers() {
     three(
         "domain_against_two_readers",
-        &["both read", "one read", "none read"],
-        |run| {
-            let shelf = Shelf::new();
-            let read = |shelf: &Shelf| shelf.read();
-            let (a, b, ()) = run.race3(&shelf, read, read, |shelf| shelf.retire());
-            run.reached(match (a, b) {
-                (true, true) => "both read",
-                (false, false) => "none read",
-                _ => "one read",
-            });
-            assert_eq!(live_sessions(), 0, "the grace period has ended");
-        },
+        &["both read", "one read", "none read", "in time"],
+        promise::against_two_readers::<Modelled>,
     );
 }
 
@@ -297,23 +253,9 @@ fn domain_against_two_readers() {
 /// Threads: pin, pin, unpin, look, read, unpin; unlink, defer.
 #[test]
 fn domain_with_nested_pins() {
-    two("domain_with_nested_pins", &["read", "missed"], |run| {
-        let shelf = Shelf::new();
-        let (read, ()) = run.race(
-            &shelf,
-            |shelf| {
-                let outer = shelf.grace.pin();
-                drop(shelf.grace.pin());
-                let linked = shelf.linked.load(Ordering::Relaxed);
-                if linked {
-                    shelf.memory.read();
-                }
-                drop(outer);
-                linked
-            },
-            |shelf| shelf.retire(),
-        );
-        run.reached(if read { "read" } else { "missed" });
-        assert_eq!(live_sessions(), 0, "the grace period has ended");
-    });
+    two(
+        "domain_with_nested_pins",
+        &["read", "missed", "in time"],
+        promise::with_nested_pins::<Modelled>,
+    );
 }

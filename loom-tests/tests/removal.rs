@@ -180,3 +180,77 @@ fn two_removes_against_add_of_another() {
         },
     );
 }
+
+/// Two removals of one id: one of them says that it was there, and the callback is called once.
+///
+/// Threads: remove, see out; remove of the same id, see out. Protects: `AtomicState::end` (one winner), `Engine::take` (the
+/// loser's reference is given back), `Engine::unlink` (one permit), the delivery of each event once.
+#[test]
+fn remove_against_remove() {
+    two("remove_against_remove", &["first", "second"], |run| {
+        let rig = occupied();
+        let remove = |rig: &Rig| {
+            let removed = rig.remove(1);
+            assert_eq!(rig.with(1), None, "gone for who has tried, too");
+            rig.see_out();
+            removed
+        };
+        let (a, b) = run.race(&rig, remove, remove);
+        run.reached(match (a, b) {
+            (true, false) => "first",
+            (false, true) => "second",
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(rig.entries(), 0);
+        assert_eq!(close(rig), [(1, 7, RemovalCause::Removed)]);
+    });
+}
+
+/// A handshake looks, and then uses up what it found, while another takes the id and a third adds a new session of it: each
+/// of the two sessions is used at most once.
+///
+/// Threads: get and take of that very session; take by id; add of the same id. Protects: `Engine::take_exact` (it ends the
+/// session that was verified, and no other of its id), `Engine::take`, `Add::replace`.
+#[test]
+fn take_exact_against_take_and_replace() {
+    three(
+        "take_exact_against_take_and_replace",
+        &["both", "by handle", "by id"],
+        |run| {
+            let rig = Rig::new(Setup {
+                capacity: 3,
+                ..Setup::default()
+            });
+            assert_eq!(rig.add(rig.session(1, 10)), Added::Inserted);
+            let (by_handle, by_id, added) = run.race3(
+                &rig,
+                |rig| {
+                    let found = rig.get(1)?;
+                    rig.take_exact(&found).then(|| found.payload()[0])
+                },
+                |rig| rig.take(1).map(|session| session.payload()[0]),
+                |rig| rig.add(rig.session(1, 11)),
+            );
+            let taken: Vec<_> = by_handle.iter().chain(&by_id).copied().collect();
+            run.reached(match (by_handle, by_id) {
+                (Some(a), Some(b)) => {
+                    assert_ne!(a, b, "one session was used twice");
+                    "both"
+                }
+                (Some(_), None) => "by handle",
+                (None, Some(_)) => "by id",
+                (None, None) => panic!("nobody got what was there all the time"),
+            });
+            assert!(added.is_cached(), "{added:?}");
+            let left = rig.with(1);
+            assert_eq!(rig.entries(), u64::from(left.is_some()));
+            assert!(left.is_none_or(|payload| !taken.contains(&payload)));
+            let events = close(rig);
+            let told = events.iter().filter(|e| e.2 == RemovalCause::Taken);
+            assert_eq!(told.count(), taken.len());
+            for payload in taken {
+                assert!(events.contains(&(1, payload, RemovalCause::Taken)));
+            }
+        },
+    );
+}

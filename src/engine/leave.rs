@@ -279,6 +279,15 @@ impl Engine {
         }
     }
 
+    /// Takes this very session, if it has not expired and its context has not been invalidated. The caller has a handle.
+    pub(crate) fn take_exact(&self, raw: Raw, now: Time) -> bool {
+        // SAFETY: the caller has a handle.
+        let context = unsafe { raw.context() };
+        self.end_exact(raw, RemovalCause::Taken, |s| {
+            !s.is_expired(now) && self.contexts.is_current(context)
+        })
+    }
+
     fn end_unadded(
         &self,
         guard: &Guard<'_>,

@@ -5,6 +5,7 @@ use crate::clock::Time;
 use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
 use crate::session::Session;
+use crate::sync::MODEL;
 use crate::sync::atomic::Ordering;
 
 use super::Engine;
@@ -23,7 +24,7 @@ const TRIM: usize = 4096;
 const BUCKET_PRICE: usize = 32;
 
 /// Buckets per step of the slow look that finds what everything else has missed.
-const PATROL: usize = 8;
+const PATROL: usize = if MODEL { 1 } else { 8 };
 
 /// What one run of maintenance did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

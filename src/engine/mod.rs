@@ -23,9 +23,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::budget::Permit;
 use crate::clock::{Clock, Source, Time};
-use crate::context::Contexts;
+use crate::context::{Context, Contexts};
 use crate::error::Error;
-use crate::id::SessionId;
+use crate::id::{ContextId, SessionId};
 use crate::reclaim::{Domain, Guard};
 use crate::stats::{Cells, Event};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -279,14 +279,24 @@ impl Engine {
         .flatten()
     }
 
+    /// Finds or makes a context. If another had to be given up for it, that one's sessions are swept.
+    pub(crate) fn context(&self, id: ContextId) -> Result<Context, Error> {
+        let (context, gave_up) = self.contexts.intern(id)?;
+        if gave_up {
+            self.note_invalidation();
+            self.wake_maintainer();
+        }
+        Ok(context)
+    }
+
     /// Swaps in a fresh generation of a context and lets its sessions be swept.
-    pub(crate) fn invalidate(&self, context: &crate::Context) -> Result<(), Error> {
+    pub(crate) fn invalidate(&self, context: &Context) -> Result<(), Error> {
         self.contexts.renew(context)?;
         self.note_invalidation();
         Ok(())
     }
 
-    pub(crate) fn note_invalidation(&self) {
+    fn note_invalidation(&self) {
         // ORDERING: Release; partner: the Acquire load in `sweep_stale`. Who answers this invalidation sees the context
         // without its old number.
         self.invalidations.fetch_add(1, Ordering::Release);
