@@ -11,7 +11,7 @@ use crate::history::{History, lonely_race};
 use crate::record::{OPS, Scenario, THREADS, record};
 
 /// Every how many-th operation must have had another beside it, at least.
-const OVERLAP: usize = 50;
+const OVERLAP: usize = 500;
 
 #[derive(Default)]
 struct Tally {
