@@ -18,7 +18,7 @@
     all(refrain_loom, crossbeam_loom)
 ))]
 pub(crate) mod epoch {
-    use crossbeam_epoch::Guard;
+    pub(crate) use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
     pub(crate) fn defer(guard: &Guard, f: impl FnOnce() + Send + 'static) {
         guard.defer(f);
@@ -35,9 +35,7 @@ mod imp {
     use std::marker::PhantomData;
     use std::sync::LazyLock;
 
-    use crossbeam_epoch::{Collector, LocalHandle};
-
-    use super::epoch;
+    use super::epoch::{self, Collector, LocalHandle};
 
     static COLLECTOR: LazyLock<Collector> = LazyLock::new(Collector::new);
 
@@ -52,7 +50,7 @@ mod imp {
     /// While it lives, nothing that was reachable when it was made is freed.
     #[derive(Debug)]
     pub(crate) struct Guard<'a> {
-        guard: crossbeam_epoch::Guard,
+        guard: epoch::Guard,
         domain: PhantomData<&'a Domain>,
     }
 
