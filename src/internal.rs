@@ -102,8 +102,8 @@ pub struct Log {
     /// Callbacks that have begun and that have ended. The checkers' own, so that they see that callbacks depend on each
     /// other.
     steps: AtomicU64,
-    /// Whether nobody listened at some moment, so that events may be missing. Not for the checkers either.
-    deaf: std::sync::atomic::AtomicBool,
+    /// Whether nobody listened at some moment, so that events may be missing.
+    deaf: std::sync::Mutex<bool>,
 }
 
 impl Log {
@@ -135,8 +135,7 @@ impl Sink for Callback<'_> {
     fn is_listening(&self) -> bool {
         let listening = self.0.is_listening();
         if !listening {
-            // ORDERING: Relaxed; looked at when all threads have ended.
-            self.1.deaf.store(true, Ordering::Relaxed);
+            *self.1.deaf.lock().unwrap() = true;
         }
         listening
     }
@@ -429,8 +428,7 @@ impl Rig {
         assert_eq!((stats.entries, stats.bytes, stats.backlog_bytes), (0, 0, 0));
         let events = this.log.events();
         let told = events.len() as u64;
-        // ORDERING: Relaxed; all threads have ended.
-        let deaf = this.log.deaf.load(Ordering::Relaxed);
+        let deaf = *this.log.deaf.lock().unwrap();
         assert!(
             told == stats.callbacks_due() || deaf && told < stats.callbacks_due(),
             "{stats:?} {events:?}"

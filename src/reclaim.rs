@@ -19,7 +19,7 @@
     all(refrain_loom, crossbeam_loom)
 ))]
 pub(crate) mod epoch {
-    use crossbeam_epoch::Guard;
+    pub(crate) use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
     pub(crate) fn defer(guard: &Guard, f: impl FnOnce() + Send + 'static) {
         guard.defer(f);
@@ -37,9 +37,7 @@ mod imp {
     use std::marker::PhantomData;
     use std::ptr::null_mut;
 
-    use crossbeam_epoch::{Collector, LocalHandle};
-
-    use super::epoch;
+    use super::epoch::{self, Collector, LocalHandle};
     use crate::sync::Home;
     use crate::sync::atomic::{AtomicPtr, Ordering};
 
@@ -121,7 +119,7 @@ mod imp {
     /// While it lives, nothing that was reachable when it was made is freed.
     #[derive(Debug)]
     pub(crate) struct Guard<'a> {
-        guard: crossbeam_epoch::Guard,
+        guard: epoch::Guard,
         domain: PhantomData<&'a Domain>,
     }
 

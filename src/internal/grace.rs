@@ -67,9 +67,7 @@ impl Local for &Modelled {
 /// `reclaim` with them.
 #[cfg(crossbeam_loom)]
 mod crossbeam {
-    use crossbeam_epoch::{Collector, Guard, LocalHandle};
-
-    use crate::reclaim::epoch;
+    use crate::reclaim::epoch::{self, Collector, Guard, LocalHandle};
 
     use super::{Epochs, Local};
 
