@@ -75,14 +75,22 @@ fn contain<R>(cells: &Cells, f: impl FnOnce() -> R) -> Option<R> {
     result
 }
 
+/// How often what is thrown when something thrown is dropped is dropped itself.
+const THROWS: usize = 4;
+
 /// Calls what may panic; a panic ends there.
 pub(crate) fn without_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f))
-        .map_err(|payload| {
-            // What was thrown may panic once more when it is dropped.
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(again);
+        .map_err(|mut payload| {
+            // What was thrown may panic once more when it is dropped, and throw something that does so, too. Where there
+            // is no end of it, the last one is left.
+            for _ in 0..THROWS {
+                match catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+                    Ok(()) => return,
+                    Err(again) => payload = again,
+                }
             }
+            std::mem::forget(payload);
         })
         .ok()
 }
