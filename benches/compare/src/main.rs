@@ -1,0 +1,115 @@
+//! Refrain beside every other way to keep sessions.
+//!
+//! ```text
+//! cargo run --release -p compare -- --quick
+//! ```
+//!
+//! The rivals stand behind one trait (`cache.rs`), each in a file of its own (`rivals/`). They take turns in short slices
+//! of time, each round beginning with another, so that whatever happens to the machine happens to all. `workload.rs` is
+//! what is done to them, `hand.rs` has the loops. `--help` has the options.
+
+mod args;
+mod cache;
+mod contest;
+mod cpu;
+mod figures;
+mod hand;
+mod machine;
+mod output;
+mod plot;
+mod pool;
+mod progress;
+mod random;
+mod rivals;
+mod sane;
+mod stop;
+mod table;
+mod throughput;
+mod workload;
+mod zipf;
+
+use std::env;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::{Options, Request, Subject};
+use sane::Sanity;
+
+fn main() -> ExitCode {
+    let options = match args::parse(env::args_os().skip(1)) {
+        Ok(Request::Run(options)) => options,
+        Ok(Request::Print(text)) => {
+            say(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            note(format_args!("compare: {error} (--help lists the options)"));
+            return ExitCode::from(2);
+        }
+    };
+    stop::listen();
+    let mut sanity = Sanity::default();
+    for name in &options.rivals {
+        rivals::visit(name, &mut sanity);
+    }
+    let outcome = match sanity.faults.is_empty() {
+        true => run(&options),
+        false => Ok(sanity.faults),
+    };
+    match outcome {
+        Ok(faults) if !faults.is_empty() => {
+            for fault in faults {
+                note(format_args!("FAILED: {fault}"));
+            }
+            ExitCode::FAILURE
+        }
+        Ok(_) if stop::is_asked() => ExitCode::from(stop::INTERRUPTED),
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(format_args!("compare: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures and writes; what is wrong with the results.
+fn run(options: &Options) -> Result<Vec<String>, String> {
+    match options.subject {
+        Subject::Throughput => throughput(options),
+    }
+}
+
+fn throughput(options: &Options) -> Result<Vec<String>, String> {
+    let mut text = String::new();
+    let outcome = throughput::run(options, |table| {
+        let shown = table::throughput(table);
+        say(&shown);
+        text += &shown;
+    })?;
+    let write = || -> Result<(), Box<dyn std::error::Error>> {
+        output::write(&options.out.join("throughput.md"), &text)?;
+        output::write_json(options, "throughput", output::throughput(&outcome))?;
+        for table in &outcome.tables {
+            let name = format!("throughput-{}-{}.svg", table.workload.name, table.payload);
+            plot::draw(table, &options.out.join(name))?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| format!("{}: {error}", options.out.display()))?;
+    note(format_args!(
+        "tables, JSON and plots are in {}",
+        options.out.display()
+    ));
+    Ok(outcome.faults)
+}
+
+/// Prints a result on standard output. If nobody reads it any more, there is nobody to tell.
+fn say(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints a line on standard error.
+fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
