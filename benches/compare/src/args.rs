@@ -26,7 +26,7 @@ Usage: compare [throughput | latency | memory | hits] [OPTIONS]
   --rival NAME        Only these rivals (and refrain); likewise
   --threads N         Numbers of threads, 1 to 256; likewise [default: 1,2,4,8,32; quick: 2]
   --payload BYTES     Sessions of so many bytes, 1 to 65536; likewise [default: 256,2048; quick: 256]
-  --seconds S         Time for each figure, 0.01 to 3600 [default: 1; quick: 0.3]
+  --seconds S         Time for each figure, 0.01 to 3600 [default: 1, latency 3; quick: 0.3]
   --memory GIB        How much memory rivals may take side by side, 1 to 1024 [default: half of what is free]
   --seed N            Where ids and choices begin [default: 1]
   --out DIR           Where JSON, tables and SVG plots go [default: target/compare]
@@ -43,6 +43,7 @@ arguments; 130 interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     Throughput,
+    Latency,
 }
 
 /// Everything the command line decides.
@@ -103,18 +104,23 @@ pub(crate) fn parse(
             other => return Err(other.unexpected()),
         }
     }
+    let subject = subject.unwrap_or(Subject::Throughput);
     let or = |given: Vec<usize>, else_: &[usize]| match given.is_empty() {
         true => else_.to_vec(),
         false => given,
     };
     Ok(Request::Run(Options {
-        subject: subject.unwrap_or(Subject::Throughput),
+        subject,
         quick,
         workloads: chosen_workloads(&workloads, quick)?,
         rivals: chosen_rivals(&rivals)?,
         threads: or(threads, if quick { &[2] } else { &[1, 2, 4, 8, 32] }),
         payloads: or(payloads, if quick { &[256] } else { &[256, 2048] }),
-        seconds: seconds.unwrap_or(if quick { 0.3 } else { 1.0 }),
+        seconds: seconds.unwrap_or(match (quick, subject) {
+            (true, _) => 0.3,
+            (false, Subject::Latency) => 3.0,
+            (false, _) => 1.0,
+        }),
         memory: memory.map_or_else(machine::spare_memory, |gib| {
             (gib * 1024.0) as usize * (1 << 20)
         }),
@@ -126,6 +132,7 @@ pub(crate) fn parse(
 fn named_subject(word: &str) -> Result<Subject, lexopt::Error> {
     match word {
         "throughput" => Ok(Subject::Throughput),
+        "latency" => Ok(Subject::Latency),
         _ => Err(format!("nothing is called {word:?}").into()),
     }
 }

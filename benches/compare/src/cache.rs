@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -106,13 +106,21 @@ impl Setup {
     }
 }
 
+/// Whether a listener that is to sleep does. Not while a cache is filled or dropped.
+static SLEEPY: AtomicBool = AtomicBool::new(false);
+
 /// What the listener does: it counts, and sleeps if it is told to.
 pub(crate) fn hear(nap: Duration) {
     static HEARD: AtomicU64 = AtomicU64::new(0);
     HEARD.fetch_add(1, Ordering::Relaxed);
-    if !nap.is_zero() {
+    if !nap.is_zero() && SLEEPY.load(Ordering::Relaxed) {
         thread::sleep(nap);
     }
+}
+
+/// Lets listeners sleep, or not any more.
+pub(crate) fn let_sleep(sleepy: bool) {
+    SLEEPY.store(sleepy, Ordering::Relaxed);
 }
 
 /// What not everybody can do.
@@ -144,6 +152,12 @@ pub(crate) trait Cache: Send + Sync + Sized + 'static {
     const BLIND: bool = false;
     /// Whether it holds one session less than its capacity.
     const ONE_LESS: bool = false;
+    /// Whether `clear` removes everything.
+    const CLEARS: bool = false;
+    /// Whether `shrink` cuts its capacity.
+    const SHRINKS: bool = false;
+    /// Whether its clock can be the caller's.
+    const CLOCKED: bool = false;
 
     type Key: Key;
     /// What each thread has of its own.
@@ -173,14 +187,17 @@ pub(crate) trait Cache: Send + Sync + Sized + 'static {
     /// Finishes what operations have left behind, and would otherwise be done while another rival has its turn.
     fn settle(&self) {}
 
-    /// Removes everything. False if it can't.
-    fn clear(&self, _local: &mut Self::Local) -> bool {
-        false
+    fn clear(&self, _local: &mut Self::Local) {
+        unreachable!("{} can't be cleared", Self::NAME)
     }
 
-    /// Cuts the capacity. False if it can't.
-    fn shrink(&self, _capacity: usize) -> bool {
-        false
+    fn shrink(&self, _capacity: usize) {
+        unreachable!("{} keeps its capacity", Self::NAME)
+    }
+
+    /// How many have expired.
+    fn expired(&self) -> u64 {
+        unreachable!("{} has no clock that can be set", Self::NAME)
     }
 
     /// What a handshake that resumes does: it owns the session, where that can be.

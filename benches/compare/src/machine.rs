@@ -24,9 +24,13 @@ pub(crate) fn spare_memory() -> usize {
 
 /// The versions of what this package depends on, by the lock file that it was built with.
 pub(crate) fn versions() -> Vec<(String, String)> {
-    let mut versions = dependencies(LOCK);
+    let versions = dependencies(LOCK);
     #[cfg(feature = "openssl")]
-    versions.push(("libssl".to_owned(), crate::rivals::libssl_version()));
+    let versions = [
+        versions,
+        vec![("libssl".to_owned(), crate::rivals::libssl_version())],
+    ]
+    .concat();
     versions
 }
 

@@ -14,6 +14,7 @@ mod contest;
 mod cpu;
 mod figures;
 mod hand;
+mod latency;
 mod machine;
 mod output;
 mod plot;
@@ -29,12 +30,15 @@ mod workload;
 mod zipf;
 
 use std::env;
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Options, Request, Subject};
 use sane::Sanity;
+use serde_json::Value;
 
 fn main() -> ExitCode {
     let options = match args::parse(env::args_os().skip(1)) {
@@ -77,7 +81,48 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<Vec<String>, String> {
     match options.subject {
         Subject::Throughput => throughput(options),
+        Subject::Latency => latency(options),
     }
+}
+
+fn latency(options: &Options) -> Result<Vec<String>, String> {
+    let mut text = String::new();
+    let scenes = latency::run(options, |scene| {
+        let shown = scene.text();
+        say(&shown);
+        text += &shown;
+    });
+    let figures = scenes.iter().map(latency::Scene::json).collect();
+    write(options, "latency", &text, figures, |folder| {
+        for scene in &scenes {
+            let name = format!("latency-{}.svg", scene.name());
+            latency::draw(scene, &folder.join(name))?;
+        }
+        Ok(())
+    })?;
+    Ok(Vec::new())
+}
+
+/// Writes tables, figures, and what `draw` draws.
+fn write(
+    options: &Options,
+    name: &str,
+    text: &str,
+    figures: Value,
+    draw: impl FnOnce(&Path) -> Result<(), Box<dyn Error>>,
+) -> Result<(), String> {
+    let folder = &options.out;
+    let write = || {
+        output::write(&folder.join(format!("{name}.md")), text)?;
+        output::write_json(options, name, figures)?;
+        draw(folder)
+    };
+    write().map_err(|error: Box<dyn Error>| format!("{}: {error}", folder.display()))?;
+    note(format_args!(
+        "tables, JSON and plots are in {}",
+        folder.display()
+    ));
+    Ok(())
 }
 
 fn throughput(options: &Options) -> Result<Vec<String>, String> {
@@ -87,20 +132,14 @@ fn throughput(options: &Options) -> Result<Vec<String>, String> {
         say(&shown);
         text += &shown;
     })?;
-    let write = || -> Result<(), Box<dyn std::error::Error>> {
-        output::write(&options.out.join("throughput.md"), &text)?;
-        output::write_json(options, "throughput", output::throughput(&outcome))?;
+    let figures = output::throughput(&outcome);
+    write(options, "throughput", &text, figures, |folder| {
         for table in &outcome.tables {
             let name = format!("throughput-{}-{}.svg", table.workload.name, table.payload);
-            plot::draw(table, &options.out.join(name))?;
+            plot::draw(table, &folder.join(name))?;
         }
         Ok(())
-    };
-    write().map_err(|error| format!("{}: {error}", options.out.display()))?;
-    note(format_args!(
-        "tables, JSON and plots are in {}",
-        options.out.display()
-    ));
+    })?;
     Ok(outcome.faults)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// A JSON file, with the machine and the options in it.
-pub(crate) fn write_json(options: &Options, name: &str, results: Value) -> io::Result<PathBuf> {
+pub(crate) fn write_json(options: &Options, name: &str, results: Value) -> io::Result<()> {
     let path = options.out.join(format!("{name}.json"));
     let whole = json!({
         "machine": machine::description(),
@@ -29,8 +29,7 @@ pub(crate) fn write_json(options: &Options, name: &str, results: Value) -> io::R
         "seconds": options.seconds,
         name: results,
     });
-    write(&path, &format!("{whole:#}\n"))?;
-    Ok(path)
+    write(&path, &format!("{whole:#}\n"))
 }
 
 /// All figures of a run.

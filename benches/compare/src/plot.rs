@@ -9,7 +9,7 @@ use plotters::style::FontFamily;
 use crate::rivals::NAMES;
 use crate::throughput::{REFERENCE, Row, Table};
 
-const SIZE: (u32, u32) = (960, 540);
+pub(crate) const SIZE: (u32, u32) = (960, 540);
 /// Distinct, also for those who see few colours; the first is the reference's.
 const COLOURS: &[RGBColor] = &[
     RGBColor(0, 0, 0),
@@ -51,12 +51,12 @@ fn title(table: &Table) -> String {
 }
 
 /// A rival's, the same in every plot.
-fn colour(row: &Row) -> RGBColor {
-    let place = NAMES.iter().position(|name| *name == row.name);
+pub(crate) fn colour(rival: &str) -> RGBColor {
+    let place = NAMES.iter().position(|name| *name == rival);
     COLOURS[place.unwrap_or_default() % COLOURS.len()]
 }
 
-fn font(size: u32) -> (FontFamily<'static>, u32) {
+pub(crate) fn font(size: u32) -> (FontFamily<'static>, u32) {
     (FontFamily::SansSerif, size)
 }
 
@@ -93,7 +93,7 @@ fn lines(table: &Table, rows: &[&Row], path: &Path) -> Outcome {
         .label_style(font(14))
         .draw()?;
     for row in rows {
-        let style = colour(row).stroke_width(if row.name == REFERENCE { 4 } else { 2 });
+        let style = colour(row.name).stroke_width(if row.name == REFERENCE { 4 } else { 2 });
         let cells = || {
             let cells = row.cells.iter().enumerate();
             cells.filter_map(|(place, cell)| Some((place as f64, cell.as_ref().ok()?)))
@@ -108,11 +108,11 @@ fn lines(table: &Table, rows: &[&Row], path: &Path) -> Outcome {
         chart.draw_series(
             points
                 .iter()
-                .map(|point| Circle::new(*point, 3, colour(row).filled())),
+                .map(|point| Circle::new(*point, 3, colour(row.name).filled())),
         )?;
         chart.draw_series(cells().map(|(place, cell)| {
             let (low, high) = (cell.rate.low / 1e6, cell.rate.high / 1e6);
-            PathElement::new([(place, low), (place, high)], colour(row))
+            PathElement::new([(place, low), (place, high)], colour(row.name))
         }))?;
     }
     chart
@@ -155,7 +155,7 @@ fn bars(table: &Table, rows: &[&Row], path: &Path) -> Outcome {
         let rate = cell.rate;
         chart.draw_series([Rectangle::new(
             [(0.0, place - 0.35), (rate.median / 1e6, place + 0.35)],
-            colour(row).mix(0.75).filled(),
+            colour(row.name).mix(0.75).filled(),
         )])?;
         chart.draw_series([PathElement::new(
             [(rate.low / 1e6, place), (rate.high / 1e6, place)],

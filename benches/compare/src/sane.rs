@@ -142,7 +142,8 @@ fn evict<C: Cache>(it: &mut Patient<C>, ids: &mut Vec<Id>, random: &mut Random) 
     let exact = CAPACITY - usize::from(C::ONE_LESS);
     let is_exact = C::NAME != "refrain" && C::NAME != "openssl" || len == exact;
     it.check(is_exact, "it does not hold as many as it says");
-    if it.cache.shrink(SHRUNK) {
+    if C::SHRINKS {
+        it.cache.shrink(SHRUNK);
         let id = random.id();
         ids.push(id);
         it.add(id, id.0[0]);
@@ -152,7 +153,8 @@ fn evict<C: Cache>(it: &mut Patient<C>, ids: &mut Vec<Id>, random: &mut Random) 
 }
 
 fn remove<C: Cache>(it: &mut Patient<C>, ids: &[Id]) {
-    if it.cache.clear(&mut it.local) {
+    if C::CLEARS {
+        it.cache.clear(&mut it.local);
         let counted = it.count(ids);
         it.check(counted == (0, 0), "what is cleared is still there");
     }

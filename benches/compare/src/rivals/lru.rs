@@ -37,6 +37,8 @@ fn share(capacity: usize) -> NonZeroUsize {
 impl Cache for Sixteen {
     const NAME: &'static str = "16-mutexed-lru";
     const LACKS: &'static [(Need, &'static str)] = &[(Need::Listen, "no callbacks")];
+    const CLEARS: bool = true;
+    const SHRINKS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -86,15 +88,13 @@ impl Cache for Sixteen {
         Some(self.shards.iter().map(|shard| lock(shard).len()).sum())
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.shards.iter().for_each(|shard| lock(shard).clear());
-        true
     }
 
-    fn shrink(&self, capacity: usize) -> bool {
+    fn shrink(&self, capacity: usize) {
         for shard in &self.shards {
             lock(shard).resize(share(capacity));
         }
-        true
     }
 }

@@ -13,6 +13,7 @@ impl Cache for MiniMoka {
         (Need::Take, "a removal returns nothing"),
         (Need::Listen, "no callbacks"),
     ];
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -60,9 +61,8 @@ impl Cache for MiniMoka {
         }
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.0.invalidate_all();
         self.settle();
-        true
     }
 }

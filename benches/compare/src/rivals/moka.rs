@@ -9,6 +9,7 @@ pub(crate) struct Moka(MokaCache<Id, Payload, Hashing>);
 impl Cache for Moka {
     const NAME: &'static str = "moka";
     const LACKS: &'static [(Need, &'static str)] = &[(Need::Lend, "hands out clones")];
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -64,9 +65,8 @@ impl Cache for Moka {
         }
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.0.invalidate_all();
         self.settle();
-        true
     }
 }

@@ -23,6 +23,7 @@ impl Cache for Mutexed {
         (Need::Evict, "a map: no eviction, no expiry"),
         (Need::Listen, "a map: no callbacks"),
     ];
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -62,8 +63,7 @@ impl Cache for Mutexed {
         Some(self.lock().len())
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.lock().clear();
-        true
     }
 }

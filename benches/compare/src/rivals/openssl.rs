@@ -103,6 +103,8 @@ impl Cache for OpenSsl {
     const LACKS: &'static [(Need, &'static str)] = &[(Need::Own, "no interface gives a session")];
     const BLIND: bool = true;
     const ONE_LESS: bool = true;
+    const CLEARS: bool = true;
+    const SHRINKS: bool = true;
 
     type Key = Id;
     type Local = Local;
@@ -181,20 +183,18 @@ impl Cache for OpenSsl {
     }
 
     /// By a flush, as of a time when all have expired.
-    fn clear(&self, _: &mut Local) -> bool {
+    fn clear(&self, _: &mut Local) {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |now| now.as_secs());
         // SAFETY: the context is alive.
         unsafe { SSL_CTX_flush_sessions(self.0, (now + 2 * TIMEOUT.as_secs()) as c_long) };
-        true
     }
 
     /// The next add then evicts what is too much.
-    fn shrink(&self, capacity: usize) -> bool {
+    fn shrink(&self, capacity: usize) {
         // SAFETY: the context is alive.
         unsafe { SSL_CTX_ctrl(self.0, SET_CACHE_SIZE, capacity as c_long, ptr::null_mut()) };
-        true
     }
 }
 

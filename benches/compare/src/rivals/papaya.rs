@@ -12,6 +12,7 @@ impl Cache for Papaya {
         (Need::Evict, "a map: no eviction, no expiry"),
         (Need::Listen, "a map: no callbacks"),
     ];
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -52,8 +53,7 @@ impl Cache for Papaya {
         Some(self.0.len())
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.0.pin().clear();
-        true
     }
 }

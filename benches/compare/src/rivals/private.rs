@@ -22,6 +22,7 @@ impl Cache for Private {
         (Need::Share, "the limit: each thread has its own"),
         (Need::Listen, "a map: no callbacks"),
     ];
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = Own;
@@ -74,9 +75,8 @@ impl Cache for Private {
         Some(own.map.len())
     }
 
-    fn clear(&self, own: &mut Own) -> bool {
+    fn clear(&self, own: &mut Own) {
         own.map.clear();
         own.order.clear();
-        true
     }
 }

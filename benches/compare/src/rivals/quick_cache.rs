@@ -16,6 +16,8 @@ impl Cache for QuickCache {
             "no callback when a session expires: nothing does",
         ),
     ];
+    const CLEARS: bool = true;
+    const SHRINKS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -59,13 +61,11 @@ impl Cache for QuickCache {
         Some(self.0.len())
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.0.clear();
-        true
     }
 
-    fn shrink(&self, capacity: usize) -> bool {
+    fn shrink(&self, capacity: usize) {
         self.0.set_capacity(capacity as u64);
-        true
     }
 }

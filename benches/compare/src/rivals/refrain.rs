@@ -13,6 +13,9 @@ pub(crate) struct Refrain {
 impl Cache for Refrain {
     const NAME: &'static str = "refrain";
     const LACKS: &'static [(Need, &'static str)] = &[];
+    const CLEARS: bool = true;
+    const SHRINKS: bool = true;
+    const CLOCKED: bool = true;
 
     type Key = SessionId;
     type Local = ();
@@ -72,12 +75,16 @@ impl Cache for Refrain {
     }
 
     /// By `flush`, as of a time when all have expired.
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.cache.flush(self.cache.now() + 2 * TIMEOUT);
-        true
     }
 
-    fn shrink(&self, capacity: usize) -> bool {
-        self.cache.set_capacity(capacity).is_ok()
+    fn shrink(&self, capacity: usize) {
+        let cut = self.cache.set_capacity(capacity);
+        cut.expect("it is below the maximum");
+    }
+
+    fn expired(&self) -> u64 {
+        self.cache.stats().expired
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Map(scc::HashMap<Id, Payload, Hashing>);
 impl Cache for Map {
     const NAME: &'static str = "scc-map";
     const LACKS: &'static [(Need, &'static str)] = LACKS;
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -52,9 +53,8 @@ impl Cache for Map {
         Some(self.0.len())
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.0.clear_sync();
-        true
     }
 }
 
@@ -63,6 +63,7 @@ pub(crate) struct Index(scc::HashIndex<Id, Payload, Hashing>);
 impl Cache for Index {
     const NAME: &'static str = "scc-index";
     const LACKS: &'static [(Need, &'static str)] = LACKS;
+    const CLEARS: bool = true;
 
     type Key = Id;
     type Local = ();
@@ -108,8 +109,7 @@ impl Cache for Index {
         Some(self.0.len())
     }
 
-    fn clear(&self, (): &mut ()) -> bool {
+    fn clear(&self, (): &mut ()) {
         self.0.clear_sync();
-        true
     }
 }
