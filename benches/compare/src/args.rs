@@ -44,6 +44,7 @@ arguments; 130 interrupted.
 pub(crate) enum Subject {
     Throughput,
     Latency,
+    Memory,
 }
 
 /// Everything the command line decides.
@@ -133,6 +134,7 @@ fn named_subject(word: &str) -> Result<Subject, lexopt::Error> {
     match word {
         "throughput" => Ok(Subject::Throughput),
         "latency" => Ok(Subject::Latency),
+        "memory" => Ok(Subject::Memory),
         _ => Err(format!("nothing is called {word:?}").into()),
     }
 }

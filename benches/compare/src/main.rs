@@ -14,8 +14,10 @@ mod contest;
 mod cpu;
 mod figures;
 mod hand;
+mod heap;
 mod latency;
 mod machine;
+mod memory;
 mod output;
 mod plot;
 mod pool;
@@ -31,6 +33,7 @@ mod zipf;
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -41,7 +44,18 @@ use sane::Sanity;
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    let options = match args::parse(env::args_os().skip(1)) {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    if arguments
+        .first()
+        .is_some_and(|first| first == memory::CHILD)
+    {
+        let words = arguments[1..].iter();
+        let words: Vec<String> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        return child(&words);
+    }
+    let options = match args::parse(arguments) {
         Ok(Request::Run(options)) => options,
         Ok(Request::Print(text)) => {
             say(&text);
@@ -82,6 +96,35 @@ fn run(options: &Options) -> Result<Vec<String>, String> {
     match options.subject {
         Subject::Throughput => throughput(options),
         Subject::Latency => latency(options),
+        Subject::Memory => memory(options),
+    }
+}
+
+fn memory(options: &Options) -> Result<Vec<String>, String> {
+    let outcome = memory::run(options, say)?;
+    let figures = outcome.json.clone();
+    write(options, "memory", &outcome.text, figures, |folder| {
+        for (name, title, bars) in &outcome.plots {
+            let path = folder.join(format!("{name}.svg"));
+            plot::bars(title, "bytes, with malloc's own", bars, &path)?;
+        }
+        Ok(())
+    })?;
+    Ok(outcome.faults)
+}
+
+/// A process that measures memory: prints what it found.
+fn child(arguments: &[String]) -> ExitCode {
+    heap::count();
+    match memory::be_child(arguments) {
+        Ok(found) => {
+            say(&format!("{found}\n"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            note(format_args!("compare: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

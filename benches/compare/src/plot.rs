@@ -42,7 +42,7 @@ pub(crate) fn draw(table: &Table, path: &Path) -> Outcome {
     if table.threads.len() > 1 {
         lines(table, &rows, path)
     } else {
-        bars(table, &rows, path)
+        rates(table, &rows, path)
     }
 }
 
@@ -126,44 +126,67 @@ fn lines(table: &Table, rows: &[&Row], path: &Path) -> Outcome {
     Ok(())
 }
 
-fn bars(table: &Table, rows: &[&Row], path: &Path) -> Outcome {
+fn rates(table: &Table, rows: &[&Row], path: &Path) -> Outcome {
+    let threads = table.threads.first().copied().unwrap_or(1);
+    let what = format!(
+        "million {} a second, {threads} {}",
+        table.workload.unit,
+        if threads == 1 { "thread" } else { "threads" }
+    );
+    let bar = |row: &&Row| {
+        let rate = row.cells.first()?.as_ref().ok()?.rate;
+        Some(Bar {
+            name: row.name,
+            value: rate.median / 1e6,
+            low: rate.low / 1e6,
+            high: rate.high / 1e6,
+        })
+    };
+    let found: Vec<Bar> = rows.iter().filter_map(bar).collect();
+    bars(&title(table), &what, &found, path)
+}
+
+/// One bar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bar {
+    /// The rival's.
+    pub(crate) name: &'static str,
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+/// Bars of one thing, one above the other.
+pub(crate) fn bars(title: &str, what: &str, bars: &[Bar], path: &Path) -> Outcome {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let threads = table.threads.first().copied().unwrap_or(1);
+    let top = bars.iter().map(|bar| bar.high).fold(0.0, f64::max);
     let mut chart = ChartBuilder::on(&area)
-        .caption(title(table), font(20))
+        .caption(title, font(20))
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(120)
-        .build_cartesian_2d(0.0..top(rows) * 1.05, -0.5..rows.len() as f64 - 0.5)?;
+        .build_cartesian_2d(0.0..top * 1.05, -0.5..bars.len() as f64 - 0.5)?;
     chart
         .configure_mesh()
         .disable_y_mesh()
         .y_labels(0)
-        .x_desc(format!(
-            "million {} a second, {threads} {}",
-            table.workload.unit,
-            if threads == 1 { "thread" } else { "threads" }
-        ))
+        .x_desc(what)
         .label_style(font(14))
         .draw()?;
-    for (n, row) in rows.iter().enumerate() {
-        let Some(Ok(cell)) = row.cells.first() else {
-            continue;
-        };
-        let place = (rows.len() - 1 - n) as f64;
-        let rate = cell.rate;
+    for (n, bar) in bars.iter().enumerate() {
+        let place = (bars.len() - 1 - n) as f64;
         chart.draw_series([Rectangle::new(
-            [(0.0, place - 0.35), (rate.median / 1e6, place + 0.35)],
-            colour(row.name).mix(0.75).filled(),
+            [(0.0, place - 0.35), (bar.value, place + 0.35)],
+            colour(bar.name).mix(0.75).filled(),
         )])?;
         chart.draw_series([PathElement::new(
-            [(rate.low / 1e6, place), (rate.high / 1e6, place)],
+            [(bar.low, place), (bar.high, place)],
             BLACK,
         )])?;
         let (x, y) = chart.backend_coord(&(0.0, place));
         let style = font(14).into_font().color(&BLACK);
-        area.draw(&Text::new(row.name, (x - 120, y - 7), style))?;
+        area.draw(&Text::new(bar.name, (x - 120, y - 7), style))?;
     }
     area.present()?;
     Ok(())

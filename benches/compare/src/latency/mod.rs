@@ -16,7 +16,8 @@ use crate::rivals::{Visitor, visit};
 use crate::stop;
 use crate::table::markdown;
 
-use latencies::{Latencies, PARTS, human};
+pub(crate) use latencies::human;
+use latencies::{Latencies, PARTS};
 pub(crate) use plot::draw;
 use scenario::Scenario;
 use trial::{Plan, Trial};
