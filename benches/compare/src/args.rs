@@ -45,6 +45,7 @@ pub(crate) enum Subject {
     Throughput,
     Latency,
     Memory,
+    Hits,
 }
 
 /// Everything the command line decides.
@@ -135,6 +136,7 @@ fn named_subject(word: &str) -> Result<Subject, lexopt::Error> {
         "throughput" => Ok(Subject::Throughput),
         "latency" => Ok(Subject::Latency),
         "memory" => Ok(Subject::Memory),
+        "hits" => Ok(Subject::Hits),
         _ => Err(format!("nothing is called {word:?}").into()),
     }
 }

@@ -15,6 +15,7 @@ mod cpu;
 mod figures;
 mod hand;
 mod heap;
+mod hits;
 mod latency;
 mod machine;
 mod memory;
@@ -97,7 +98,14 @@ fn run(options: &Options) -> Result<Vec<String>, String> {
         Subject::Throughput => throughput(options),
         Subject::Latency => latency(options),
         Subject::Memory => memory(options),
+        Subject::Hits => hits(options),
     }
+}
+
+fn hits(options: &Options) -> Result<Vec<String>, String> {
+    let (text, figures) = hits::run(options, say);
+    write(options, "hits", &text, figures, |_| Ok(()))?;
+    Ok(Vec::new())
 }
 
 fn memory(options: &Options) -> Result<Vec<String>, String> {
