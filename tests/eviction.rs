@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Rig, context, id, secs, session, sized};
 use refrain::{Added, RemovalCause, SessionCache};
 
@@ -81,6 +83,86 @@ fn eviction_takes_the_oldest_with_a_second_chance() {
     }
     let gone: Vec<_> = rig.gone().into_iter().map(|(n, _)| n).collect();
     assert!([0, 2, 4, 5].iter().all(|n| gone.contains(n)), "{gone:?}");
+}
+
+/// TLS 1.3: each handshake brings tickets, of which some are soon taken and one is never asked for. So what is in a full
+/// cache is older, in adds, than the cache has places.
+struct SingleUse {
+    refused: u64,
+    /// Tickets that were gone when they were to be used.
+    missed: u64,
+    /// For each eviction, how many older ones there were that nobody asks for.
+    ranks: Vec<usize>,
+}
+
+impl SingleUse {
+    fn play(capacity: usize, used: u64) -> Self {
+        const SOON: u64 = 10;
+        let rig = Rig::with(SessionCache::builder().capacity(capacity).shards(1));
+        let each = used + 1;
+        let handshakes = 4 * capacity as u64;
+        let (mut refused, mut missed) = (0, 0);
+        for n in 0..handshakes {
+            for ticket in each * n..each * (n + 1) {
+                refused += u64::from(!rig.add(ticket).is_cached());
+            }
+            if let Some(before) = n.checked_sub(SOON) {
+                for ticket in each * before..each * before + used {
+                    let taken = rig.cache.take(&rig.context, &id(ticket));
+                    missed += u64::from(taken.is_none());
+                }
+            }
+            rig.cache.run_maintenance();
+        }
+        let mut left: BTreeSet<u64> = (0..handshakes).map(|n| each * n + used).collect();
+        let gone = rig.gone().into_iter();
+        let evicted = gone.filter(|(_, cause)| *cause == RemovalCause::Evicted);
+        let mut ranks: Vec<usize> = evicted
+            .map(|(ticket, _)| {
+                left.remove(&ticket);
+                left.range(..ticket).count()
+            })
+            .collect();
+        ranks.sort_unstable();
+        assert!(ranks.len() > 2 * capacity, "{} evictions", ranks.len());
+        Self {
+            refused,
+            missed,
+            ranks,
+        }
+    }
+}
+
+#[test]
+fn the_oldest_leave_first_where_most_are_used_up() {
+    // Around a power of two, because generations are of powers of two of adds.
+    for capacity in [100, 200, 1000, 1023, 1024, 1025] {
+        for used in [0, 1, 3] {
+            let of = format!("capacity {capacity}, {used} tickets of {} used", used + 1);
+            let played = SingleUse::play(capacity, used);
+            assert_eq!((played.refused, played.missed), (0, 0), "{of}");
+            // But for what a generation makes equal, an eighth of the capacity, and for where the hand points to.
+            let rank = played.ranks[played.ranks.len() * 99 / 100];
+            assert!(rank <= capacity / 8 + 1, "{rank} older ones left, {of}");
+        }
+    }
+}
+
+#[test]
+fn no_add_is_refused_where_nearly_all_are_used_up() {
+    // Then sessions are older than the age ring goes back. The order suffers, and nothing else.
+    for capacity in [200, 1000, 1024] {
+        let played = SingleUse::play(capacity, 9);
+        let adds = 40 * capacity as u64;
+        assert!(
+            played.refused <= adds / 2000,
+            "{} of {adds}",
+            played.refused
+        );
+        assert!(played.missed <= adds / 200, "{} of {adds}", played.missed);
+        let rank = played.ranks[played.ranks.len() / 2];
+        assert!(rank <= capacity * 3 / 5, "{rank} of {capacity}");
+    }
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! Adds are numbered; so and so many of them make a *generation*, and a ring of 64 bitmaps remembers which buckets got
 //! a session in which generation. To evict is to take a bit of the oldest generation and to look at that bucket: a
 //! session that old leaves, unless a lookup has found it since, in which case it is born again into the newest one.
-//! With 32 generations to a full shard, the order is exact for a small cache and true to about three percent of the
-//! capacity for a large one, at eight bytes a bucket.
+//! With at most 16 generations to a full shard, the order is exact for a small cache and true to six to twelve percent
+//! of the capacity for a large one, at eight bytes a bucket. The ring goes round in four to eight times as many adds as
+//! fill a shard: where most sessions leave because they are used up, those that are left grow so old. What grows older
+//! still is found wherever a bit leads to its bucket, so that the order becomes approximate, and nothing worse.
 //!
 //! A session that leaves otherwise leaves its bit behind, which costs one look at a bucket when it comes up. After a long
 //! time without eviction, nearly all bits may be such; an eviction that has met too many of them in a row takes the
@@ -15,8 +17,9 @@ use crate::error::Error;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;
 
-/// Generations in which a shard's share of the capacity fills up.
-const GENERATIONS: usize = 32;
+/// Generations in which a shard's share of the capacity fills up, at most; half as many at least, as they are of a power of
+/// two of adds.
+const GENERATIONS: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Age {
@@ -34,7 +37,7 @@ impl Age {
         Ok(Self {
             ring: Bitmaps::new(buckets)?,
             tail: AtomicU64::new(0),
-            shift: (share / GENERATIONS).max(1).ilog2(),
+            shift: share.div_ceil(GENERATIONS).next_power_of_two().ilog2(),
             hand: AtomicU64::new(0),
         })
     }
@@ -71,15 +74,16 @@ impl Age {
         }
     }
 
-    /// Takes a bucket out of the oldest generation that has one, and tells the generation. The caller makes a SeqCst
-    /// fence before it looks at the bucket, and puts the bucket back by [`note`](Self::note) if sessions of that age
-    /// stay in it.
-    pub(crate) fn oldest(&self, newest: u64) -> Option<(usize, u64)> {
+    /// Takes a bucket out of the oldest generation that has one, after so many adds, and tells the generation. The caller
+    /// makes a SeqCst fence before it looks at the bucket, and puts the bucket back by [`note`](Self::note) if sessions of
+    /// that age stay in it.
+    pub(crate) fn oldest(&self, adds: u64) -> Option<(usize, u64)> {
+        let newest = self.generation(adds);
         loop {
             // ORDERING: Relaxed. A tail that is behind only makes this search longer.
             let tail = self.tail.load(Ordering::Relaxed);
             let from = tail.max((newest + 1).saturating_sub(RING));
-            if let Some(bucket) = self.ring.pop(from) {
+            if let Some(bucket) = self.ring.pop(from, adds) {
                 return Some((bucket, from));
             }
             if from >= newest {
@@ -93,7 +97,7 @@ impl Age {
             // did not see it left, is seen here.
             fence_after_rmw();
             if moved.is_ok() {
-                if let Some(bucket) = self.ring.pop(from) {
+                if let Some(bucket) = self.ring.pop(from, adds) {
                     return Some((bucket, from));
                 }
             }

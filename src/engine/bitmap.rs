@@ -71,23 +71,36 @@ impl Bitmaps {
         self.word(position, word).swap(0, Ordering::AcqRel)
     }
 
-    /// Takes one bit of a position, the lowest; returns its bucket.
-    pub(crate) fn pop(&self, position: u64) -> Option<usize> {
-        for index in 0..self.per_position {
+    /// Takes one bit of a position; returns its bucket. Where the search begins depends on `turn`: if bits are left over,
+    /// they must not always be those of the same buckets.
+    pub(crate) fn pop(&self, position: u64, turn: u64) -> Option<usize> {
+        let (first, turn) = self.start(turn);
+        for index in (first..self.per_position).chain(0..first) {
             let word = self.word(position, index);
             // ORDERING: Relaxed; the read-modify-write below decides.
             let mut seen = word.load(Ordering::Relaxed);
             while seen != 0 {
-                let bit = seen & seen.wrapping_neg();
+                let n = (seen.rotate_right(turn).trailing_zeros() + turn) % u64::BITS;
+                let bit = 1 << n;
                 // ORDERING: AcqRel; partner: `mark`.
                 let old = word.fetch_and(!bit, Ordering::AcqRel);
                 if old & bit != 0 {
-                    return Some(index * WORD + bit.trailing_zeros() as usize);
+                    return Some(index * WORD + n as usize);
                 }
                 seen = old & !bit;
             }
         }
         None
+    }
+
+    /// The word and the bit of it with which `pop` begins.
+    fn start(&self, turn: u64) -> (usize, u32) {
+        if MODEL {
+            return (0, 0);
+        }
+        let scattered = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let word = (scattered >> 32) as usize % self.per_position;
+        (word, (scattered >> 26) as u32 % u64::BITS)
     }
 
     /// A word as it is, for the wheel's model.
@@ -122,7 +135,7 @@ mod tests {
     enum Op {
         Mark(u64, usize),
         Drain(u64, usize),
-        Pop(u64),
+        Pop(u64, u64),
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -131,7 +144,7 @@ mod tests {
         prop_oneof![
             4 => (position(), 0usize..130).prop_map(|(at, bucket)| Op::Mark(at, bucket)),
             1 => (position(), 0usize..3).prop_map(|(at, word)| Op::Drain(at, word)),
-            3 => position().prop_map(Op::Pop),
+            3 => (position(), any::<u64>()).prop_map(|(at, turn)| Op::Pop(at, turn)),
         ]
     }
 
@@ -154,8 +167,12 @@ mod tests {
                         prop_assert_eq!(BTreeSet::<usize>::from_iter::<Vec<_>>(drained), mine);
                         *set = others;
                     }
-                    Op::Pop(at) => {
-                        prop_assert_eq!(maps.pop(at), sets[at as usize % 64].pop_first());
+                    Op::Pop(at, turn) => {
+                        let set = &mut sets[at as usize % 64];
+                        match maps.pop(at, turn) {
+                            Some(bucket) => prop_assert!(set.remove(&bucket)),
+                            None => prop_assert!(set.is_empty()),
+                        }
                     }
                 }
             }
@@ -169,12 +186,38 @@ mod tests {
             maps.mark(5, bucket);
             maps.mark(5, bucket);
         }
-        assert_eq!(maps.pop(6), None);
-        assert_eq!(maps.pop(5 + RING), Some(0));
+        assert_eq!(maps.pop(6, 0), None);
+        let popped = maps.pop(5 + RING, 7).unwrap();
         let drained: Vec<_> = (0..maps.words())
             .flat_map(|word| buckets(word, maps.drain(5, word)))
             .collect();
-        assert_eq!(drained, [63, 64, 129]);
-        assert_eq!(maps.pop(5), None);
+        let left: Vec<_> = [0, 63, 64, 129]
+            .into_iter()
+            .filter(|bucket| *bucket != popped)
+            .collect();
+        assert_eq!(drained, left);
+        assert_eq!(maps.pop(5, 0), None);
+    }
+
+    #[test]
+    fn no_bucket_is_always_the_last() {
+        let maps = Bitmaps::new(200).unwrap();
+        let mut first = std::collections::HashSet::new();
+        for turn in 0..1000 {
+            (0..200).for_each(|bucket| maps.mark(3, bucket));
+            let popped: Vec<_> = std::iter::from_fn(|| maps.pop(3, turn)).collect();
+            first.insert(popped[0]);
+            let all: std::collections::HashSet<_> = popped.iter().collect();
+            assert_eq!(
+                (popped.len(), all.len()),
+                (200, 200),
+                "some were not popped"
+            );
+        }
+        assert!(
+            first.len() > 150,
+            "only {} buckets ever came first",
+            first.len()
+        );
     }
 }

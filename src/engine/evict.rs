@@ -1,5 +1,7 @@
 //! Making room: what is expired first, then dead generations, then the oldest that nobody came back for.
 
+use std::cmp::Reverse;
+
 use crate::budget::Permit;
 use crate::clock::Time;
 use crate::reclaim::Guard;
@@ -9,7 +11,7 @@ use crate::sync::{MODEL, fence_after_rmw};
 
 use super::Engine;
 use super::age::{is_as_old_as, shares_position};
-use super::bucket::Word;
+use super::bucket::{SLOTS, Word};
 use super::header::{Header, Raw};
 use super::maintain::Work;
 use super::word::{Life, State};
@@ -170,8 +172,8 @@ impl Engine {
         };
         let mut victim = None;
         for _ in 0..LOOKS {
-            let newest = self.newest_generation(shard);
-            let Some((bucket, generation)) = self.shards[shard].age.oldest(newest) else {
+            let adds = self.cells.shards[shard].begun.value();
+            let Some((bucket, generation)) = self.shards[shard].age.oldest(adds) else {
                 break;
             };
             // ORDERING: SeqCst, behind the read-modify-write that took the bit; partner: the fence in `add` between
@@ -206,12 +208,24 @@ impl Engine {
         let age = &self.shards[shard].age;
         let mut victim = None;
         let mut more = false;
-        for (slot, word, raw) in self.shards[shard].table.published(bucket) {
+        // The oldest of the bucket first: there may be some that are older than the ring, and that it does not know.
+        let mut aged = [None; SLOTS];
+        for (place, found) in aged
+            .iter_mut()
+            .zip(self.shards[shard].table.published(bucket))
+        {
             // SAFETY: found in a slot under the guard.
-            let header = unsafe { raw.header() };
-            let state = header.state.load();
+            let header = unsafe { found.2.header() };
             // ORDERING: Relaxed. A hint; it was stored before the session was published.
             let birth = header.birth.load(Ordering::Relaxed);
+            let years = (generation as u32).wrapping_sub(birth) as i32;
+            *place = Some((years, birth, found));
+        }
+        aged.sort_unstable_by_key(|place| place.map(|(years, ..)| Reverse(years)));
+        for (_, birth, (slot, word, raw)) in aged.into_iter().flatten() {
+            // SAFETY: as above.
+            let header = unsafe { raw.header() };
+            let state = header.state.load();
             if state.life() != Life::Live {
                 continue;
             }
