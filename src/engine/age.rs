@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn small_shards_have_a_generation_for_each_add() {
-        let age = Age::new(3, 20).unwrap();
+        let age = Age::new(3, 16).unwrap();
         for add in 0..5 {
             assert_eq!(age.generation(add), add);
             age.note(add as usize % 3, add);
@@ -134,12 +134,26 @@ mod tests {
     }
 
     #[test]
-    fn large_shards_have_32_generations() {
+    fn large_shards_have_up_to_16_generations() {
         let age = Age::new(3, 1000).unwrap();
-        // The power of two below a 32nd of them.
-        assert_eq!(age.generation(15), 0);
-        assert_eq!(age.generation(16), 1);
-        assert_eq!(age.generation(1000), 62);
+        // The power of two above a 16th of them.
+        assert_eq!(age.generation(63), 0);
+        assert_eq!(age.generation(64), 1);
+        assert_eq!(age.generation(1000), 15);
+        // And half as many, right behind a power of two.
+        let age = Age::new(3, 1025).unwrap();
+        assert_eq!(age.generation(127), 0);
+        assert_eq!(age.generation(1025), 8);
+    }
+
+    #[test]
+    fn the_newest_is_not_taken_for_one_a_round_older() {
+        for newest in [0, 1, 63, 64, 200] {
+            let age = Age::new(1, 1).unwrap();
+            age.note(0, newest);
+            assert_eq!(age.oldest(newest), Some((0, newest)));
+            assert_eq!(age.oldest(newest), None);
+        }
     }
 
     #[test]
