@@ -156,6 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_is_not_taken_for_one_a_round_older() {
+        for newest in [0, 1, 63, 64, 200] {
+            let age = Age::new(1, 1).unwrap();
+            age.note(0, newest);
+            assert_eq!(age.oldest(newest), Some((0, newest)));
+            assert_eq!(age.oldest(newest), None);
+        }
+    }
+
+    #[test]
     fn a_late_note_is_not_left_behind() {
         let age = Age::new(1, 1).unwrap();
         assert_eq!(age.oldest(9), None);
