@@ -247,9 +247,21 @@ mod tests {
         prop_oneof![edge, 0u64..6_000_000, 0u64..600_000_000]
     }
 
+    fn ops(buckets: usize) -> impl Strategy<Value = Vec<Op>> {
+        // Some come together, and are due together.
+        let crowd = (0..buckets, 2usize..12, time()).prop_map(move |(first, many, life)| {
+            (first..buckets.min(first + many))
+                .map(|bucket| Op::Add(bucket, life))
+                .collect()
+        });
+        let alone = op(buckets).prop_map(|op| vec![op]);
+        prop::collection::vec(prop_oneof![9 => alone, 1 => crowd], 1..40)
+            .prop_map(|ops| ops.concat())
+    }
+
     fn op(buckets: usize) -> impl Strategy<Value = Op> {
         let bucket = || 0..buckets;
-        let budget = || prop_oneof![Just(usize::MAX), 0usize..200];
+        let budget = || prop_oneof![Just(usize::MAX), 0usize..12, 0usize..200];
         prop_oneof![
             5 => (bucket(), time()).prop_map(|(bucket, life)| Op::Add(bucket, life)),
             1 => bucket().prop_map(|bucket| Op::Add(bucket, u64::MAX)),
@@ -268,7 +280,7 @@ mod tests {
         fn the_wheel_is_an_ordered_set_of_deadlines(
             start in time(),
             (buckets, ops) in prop::sample::select(vec![1, 64, 65, 130])
-                .prop_flat_map(|n| (Just(n), prop::collection::vec(op(n), 1..40))),
+                .prop_flat_map(|n| (Just(n), ops(n))),
         ) {
             let mut trial = Trial::new(buckets, 1000, start);
             for op in ops {
