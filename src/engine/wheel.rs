@@ -239,6 +239,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_turn_that_stops_goes_on_where_it_stopped() {
+        for budget in [2, 3, 50] {
+            let mut trial = Trial::new(130, 1000, 0);
+            for bucket in 0..130 {
+                trial.apply(Op::Add(bucket, 70_000));
+            }
+            trial.apply(Op::Wait(70_000));
+            for _ in 0..1000 {
+                trial.apply(Op::Turn(budget));
+            }
+            let expired = trial.expired.iter().map(|gone| gone.0);
+            assert!(expired.eq(0..130), "{budget} at a time");
+        }
+    }
+
     /// Milliseconds, of a tick of 1000: around the edges of the rings, or any.
     fn time() -> impl Strategy<Value = u64> {
         let edges = [0, 64, 128, 4032, 4096, 8192, 258_048, 262_144];
