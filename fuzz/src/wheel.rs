@@ -26,22 +26,30 @@ fn sequence(u: &mut Unstructured<'_>) -> Result<()> {
     let mut trial = Trial::new(buckets, tick, start);
     let mut left = TICKS[usize::from(u.ratio(1, 16)?)];
     for _ in 0..MOST {
-        let Ok(op) = op(u, buckets, tick, &mut left) else {
+        let Ok(ops) = ops(u, buckets, tick, &mut left) else {
             break;
         };
-        crate::trace(&op);
-        trial.apply(op);
+        for op in ops {
+            crate::trace(&op);
+            trial.apply(op);
+        }
     }
     // What the last operations have left is handed out too.
     trial.apply(Op::Pass(tick, 70));
     Ok(())
 }
 
-fn op(u: &mut Unstructured<'_>, buckets: usize, tick: u64, left: &mut u64) -> Result<Op> {
+/// One operation, or a crowd that comes together and is due together.
+fn ops(u: &mut Unstructured<'_>, buckets: usize, tick: u64, left: &mut u64) -> Result<Vec<Op>> {
     if u.is_empty() {
         return Err(arbitrary::Error::NotEnoughData);
     }
-    Ok(match u.int_in_range(0..=15)? {
+    Ok(vec![match u.int_in_range(0..=17)? {
+        16.. => {
+            let (first, life) = (bucket(u, buckets)?, life(u, tick)?);
+            let last = buckets.min(first + u.int_in_range(2..=12)?);
+            return Ok((first..last).map(|bucket| Op::Add(bucket, life)).collect());
+        }
         0..=5 => Op::Add(bucket(u, buckets)?, life(u, tick)?),
         6 => Op::Postpone(bucket(u, buckets)?, life(u, tick)?),
         7 => Op::Leave(bucket(u, buckets)?),
@@ -56,7 +64,7 @@ fn op(u: &mut Unstructured<'_>, buckets: usize, tick: u64, left: &mut u64) -> Re
             *left -= times * step;
             Op::Pass(step * tick, times as usize)
         }
-    })
+    }])
 }
 
 fn bucket(u: &mut Unstructured<'_>, buckets: usize) -> Result<usize> {
@@ -64,9 +72,10 @@ fn bucket(u: &mut Unstructured<'_>, buckets: usize) -> Result<usize> {
 }
 
 fn budget(u: &mut Unstructured<'_>) -> Result<usize> {
-    Ok(match u.ratio(1, 3)? {
-        true => usize::MAX,
-        false => u.int_in_range(0..=200)?,
+    Ok(match u.int_in_range(0..=2)? {
+        0 => usize::MAX,
+        1 => u.int_in_range(0..=12)?,
+        _ => u.int_in_range(0..=200)?,
     })
 }
 

@@ -104,7 +104,7 @@ impl Bitmaps {
     }
 
     /// A word as it is, for the wheel's model.
-    #[cfg(any(all(test, not(any(refrain_loom, refrain_shuttle))), refrain_internal))]
+    #[cfg(all(any(test, refrain_internal), not(any(refrain_loom, refrain_shuttle))))]
     pub(crate) fn peek(&self, position: u64, word: usize) -> u64 {
         // ORDERING: Relaxed; nothing is read behind it.
         self.word(position, word).load(Ordering::Relaxed)

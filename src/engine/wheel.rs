@@ -239,6 +239,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_turn_that_stops_goes_on_where_it_stopped() {
+        for budget in [2, 3, 50] {
+            let mut trial = Trial::new(130, 1000, 0);
+            for bucket in 0..130 {
+                trial.apply(Op::Add(bucket, 70_000));
+            }
+            trial.apply(Op::Wait(70_000));
+            for _ in 0..1000 {
+                trial.apply(Op::Turn(budget));
+            }
+            let expired = trial.expired.iter().map(|gone| gone.0);
+            assert!(expired.eq(0..130), "{budget} at a time");
+        }
+    }
+
     /// Milliseconds, of a tick of 1000: around the edges of the rings, or any.
     fn time() -> impl Strategy<Value = u64> {
         let edges = [0, 64, 128, 4032, 4096, 8192, 258_048, 262_144];
@@ -247,9 +263,21 @@ mod tests {
         prop_oneof![edge, 0u64..6_000_000, 0u64..600_000_000]
     }
 
+    fn ops(buckets: usize) -> impl Strategy<Value = Vec<Op>> {
+        // Some come together, and are due together.
+        let crowd = (0..buckets, 2usize..12, time()).prop_map(move |(first, many, life)| {
+            (first..buckets.min(first + many))
+                .map(|bucket| Op::Add(bucket, life))
+                .collect()
+        });
+        let alone = op(buckets).prop_map(|op| vec![op]);
+        prop::collection::vec(prop_oneof![9 => alone, 1 => crowd], 1..40)
+            .prop_map(|ops| ops.concat())
+    }
+
     fn op(buckets: usize) -> impl Strategy<Value = Op> {
         let bucket = || 0..buckets;
-        let budget = || prop_oneof![Just(usize::MAX), 0usize..200];
+        let budget = || prop_oneof![Just(usize::MAX), 0usize..12, 0usize..200];
         prop_oneof![
             5 => (bucket(), time()).prop_map(|(bucket, life)| Op::Add(bucket, life)),
             1 => bucket().prop_map(|bucket| Op::Add(bucket, u64::MAX)),
@@ -268,7 +296,7 @@ mod tests {
         fn the_wheel_is_an_ordered_set_of_deadlines(
             start in time(),
             (buckets, ops) in prop::sample::select(vec![1, 64, 65, 130])
-                .prop_flat_map(|n| (Just(n), prop::collection::vec(op(n), 1..40))),
+                .prop_flat_map(|n| (Just(n), ops(n))),
         ) {
             let mut trial = Trial::new(buckets, 1000, start);
             for op in ops {
