@@ -311,10 +311,9 @@ fn moved_by_all_threads_at_once() {
                 })
             })
             .collect();
-        for worker in workers {
-            worker.join().unwrap();
-        }
+        let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         stop.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "a worker's check failed");
     });
     cache.settle();
     assert!(cache.is_empty());

@@ -8,6 +8,7 @@ use refrain::{Added, Context, Maintenance, NotCached, SessionCache};
 use crate::common::{
     Log, Random, assert_settled, context, id, lasting, millis, number, secs, session, watchdog_for,
 };
+use crate::scene::play;
 
 /// Threads with numbers of their own: 256.
 const CROWDS: [usize; 14] = [1, 2, 3, 4, 7, 8, 16, 32, 64, 128, 255, 256, 257, 400];
@@ -115,12 +116,15 @@ fn of_any_size_leave_the_books_in_order() {
             }
         });
         // Sessions go on expiring, so look when nothing does.
+        let mut looks = 0;
         let stats = loop {
             cache.settle();
             let stats = cache.stats();
             if stats.is_balanced() && stats.callbacks == stats.callbacks_due() {
                 break stats;
             }
+            looks += 1;
+            assert!(looks < 200, "{stats:?}");
         };
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!(stats.taken, value(&told.taken), "{threads} threads");
@@ -147,5 +151,55 @@ fn of_any_size_leave_the_books_in_order() {
         assert_settled(&stats);
         assert_eq!(log.all().len() as u64, stats.callbacks, "{threads} threads");
         assert_eq!((stats.entries, stats.bytes), (0, 0));
+    }
+}
+
+#[test]
+fn that_look_up_at_the_same_time_are_all_counted() {
+    play("crowd::counted");
+}
+
+/// Counters of a thread's own are nobody else's, and those that the others share lose nothing.
+#[test]
+#[ignore = "a scene, where nobody else has numbers"]
+fn counted() {
+    const LOOKERS: usize = 6;
+    const LOOKS: u64 = 100_000;
+    let _watchdog = watchdog_for(secs(120));
+    for numbered in [0, 256] {
+        let cache = SessionCache::builder().build().unwrap();
+        let context = context(&cache, "x");
+        assert!(cache.add(session(&context, 1)).is_cached());
+        let barrier = Barrier::new(numbered + LOOKERS);
+        std::thread::scope(|scope| {
+            // They have all the numbers, and keep them.
+            for _ in 0..numbered {
+                scope.spawn(|| {
+                    assert!(cache.contains(&context, &id(1)));
+                    barrier.wait();
+                    barrier.wait();
+                });
+            }
+            for looker in 0..LOOKERS as u64 {
+                let (cache, context, barrier) = (&cache, &context, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    for n in 0..LOOKS {
+                        assert_eq!(
+                            cache.contains(context, &id((n + looker) % 2)),
+                            (n + looker) % 2 == 1
+                        );
+                    }
+                    barrier.wait();
+                });
+            }
+        });
+        let stats = cache.stats();
+        let half = LOOKERS as u64 * LOOKS / 2;
+        assert_eq!(
+            (stats.hits, stats.misses),
+            (half + numbered as u64, half),
+            "{numbered}"
+        );
     }
 }

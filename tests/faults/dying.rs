@@ -120,6 +120,21 @@ fn in_a_sweep_that_has_removed_some() {
     for n in 0..500 {
         assert!(rig.add(n).is_cached());
     }
+    // Wherever in a bucket it dies, it has given the handles of the others back.
+    for last in 100..120 {
+        let mut seen = 0;
+        let swept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            rig.cache.retain(|_| {
+                seen += 1;
+                if seen == last { die() } else { true }
+            })
+        }));
+        assert!(swept.is_err());
+    }
+    rig.cache.retain(|session| {
+        assert_eq!(session.references(), 2, "the cache's and this one");
+        true
+    });
     let mut seen = 0;
     let swept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         rig.cache.retain(|_| {

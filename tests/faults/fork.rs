@@ -1,162 +1,21 @@
 //! A process that forks: the child has the memory and one thread, and must neither hang nor grow; the parent must not
 //! notice.
-//!
-//! A child only tries things and tells by its exit code; an alarm ends one that hangs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use refrain::{
     Added, Context, ContextId, Error, Maintenance, NotCached, RemovalCause, SessionCache,
 };
 
+use crate::child::{
+    Ended, Findings, UNLUCKY, check, drop_copy, fork, in_child, try_new_cache, wait,
+};
 use crate::common::{
     Log, assert_settled, context, id, millis, number, secs, session, sized, watchdog, watchdog_for,
 };
 use crate::scene::{Stage, play};
-
-/// What a child found out.
-type Findings = Result<(), String>;
-
-/// Told by a child that came of a fork at a bad moment: a thread that it does not have was at work inside the cache.
-const UNLUCKY: &str = "unlucky";
-
-macro_rules! check {
-    ($condition:expr) => {
-        if !$condition {
-            return Err(format!("line {}: {}", line!(), stringify!($condition)));
-        }
-    };
-    ($condition:expr, $more:expr) => {
-        if !$condition {
-            return Err(format!(
-                "line {}: {}: {:?}",
-                line!(),
-                stringify!($condition),
-                $more
-            ));
-        }
-    };
-}
-
-/// How a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Well,
-    Unlucky,
-    Badly(i32),
-}
-
-/// Forks, and starts `work` in the child.
-fn fork(work: impl FnOnce() -> Findings) -> libc::pid_t {
-    // SAFETY: the child calls nothing but this crate's code, the allocator, which glibc, musl and Apple's libc keep whole
-    // across a fork, and `_exit`.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-    if pid > 0 {
-        return pid;
-    }
-    // SAFETY: as above. The default action of the alarm ends the process.
-    unsafe { libc::alarm(40) };
-    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    let code = match found {
-        Ok(Ok(())) => 0,
-        Ok(Err(what)) if what == UNLUCKY => 2,
-        Ok(Err(what)) => {
-            let text = format!("in the child: {what}\n");
-            // SAFETY: the text is that long. Past std, whose lock another thread may have held.
-            unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
-            1
-        }
-        Err(_) => 3,
-    };
-    // SAFETY: ends the child without the destructors of the test.
-    unsafe { libc::_exit(code) }
-}
-
-fn wait(pid: libc::pid_t) -> Ended {
-    let mut status = 0;
-    // SAFETY: a child of ours, waited for once.
-    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
-    match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
-        (true, 0) => Ended::Well,
-        (true, 2) => Ended::Unlucky,
-        _ => Ended::Badly(status),
-    }
-}
-
-fn in_child(work: impl FnOnce() -> Findings) -> Ended {
-    wait(fork(work))
-}
-
-/// Drops in the child what the parent keeps: the handle, of which the child has a copy that nobody else drops there.
-fn drop_copy<T>(value: &T) {
-    // SAFETY: only children call this, once for each value, and use the value no more: they end by `_exit`.
-    drop(unsafe { std::ptr::read(value) });
-}
-
-/// A cache that the child builds by itself, with threads: everything must work.
-fn try_new_cache() -> Findings {
-    let (told, heard) = channel();
-    let cache = SessionCache::builder()
-        .capacity(100)
-        .tick(millis(4))
-        .on_remove(move |gone, cause| told.send((number(gone), cause)).unwrap())
-        .build()
-        .map_err(|error| error.to_string())?;
-    let context = cache
-        .context(ContextId::derive("new", &[]))
-        .map_err(|e| e.to_string())?;
-    for n in 0..1000 {
-        check!(cache.add(session(&context, n)) == Added::Inserted, n);
-    }
-    check!(cache.len() == 100);
-    // By the listener, the wiping by the maintainer.
-    let mut evicted = Vec::new();
-    for _ in 0..900 {
-        let (n, cause) = heard.recv_timeout(secs(20)).map_err(|e| e.to_string())?;
-        check!(cause == RemovalCause::Evicted);
-        evicted.push(n);
-    }
-    evicted.sort_unstable();
-    evicted.dedup();
-    check!(evicted.len() == 900);
-    check!(cache.contains(&context, &id(999)));
-    check!(cache.take(&context, &id(999)).is_some());
-    check!(heard.recv_timeout(secs(20)) == Ok((999, RemovalCause::Taken)));
-    cache.settle();
-    check!(cache.stats().backlog_bytes == 0, cache.stats());
-    try_grace_period(&cache, &context)?;
-    check!(cache.stats().is_balanced());
-    let rest = cache.len();
-    drop(cache);
-    let events: Vec<_> = heard.iter().collect();
-    let dropped = events.iter().filter(|e| e.1 == RemovalCause::Dropped);
-    check!(dropped.count() == rest, events);
-    Ok(())
-}
-
-/// What the forking thread borrows is not freed under it by another thread of the child's.
-fn try_grace_period(cache: &SessionCache, context: &Context) -> Findings {
-    check!(cache.add(sized(context, 7777, 3000)).is_cached());
-    let whole = cache.with(context, &id(7777), |lent| {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                assert!(cache.remove(context, &id(7777)));
-                for n in 0..50 {
-                    let _ = cache.add(sized(context, 10_000 + n, 3000));
-                    cache.take(context, &id(10_000 + n));
-                    cache.run_maintenance();
-                }
-            });
-        });
-        lent.payload().iter().all(|&byte| byte == 7777_u64 as u8)
-    });
-    check!(whole == Some(true));
-    Ok(())
-}
 
 /// What a worker does with the cache that it inherited from a master which was at nothing.
 fn try_inherited(cache: &SessionCache, context: &Context, log: &Log) -> Findings {
@@ -429,6 +288,7 @@ fn a_fork_while_a_callback_is_under_way() {
 #[ignore = "a scene"]
 fn beside_a_callback() {
     let _watchdog = watchdog();
+    let _stage = Stage;
     let (began, entered) = channel();
     let (gate, opened) = channel::<()>();
     let opened = Mutex::new(opened);
@@ -487,22 +347,23 @@ fn inside() {
     for maintenance in [Maintenance::Manual, Maintenance::Threads] {
         let ended: Arc<Mutex<Vec<Ended>>> = Arc::default();
         let kept = ended.clone();
-        let home = Arc::new(Mutex::new(None::<(SessionCache, Context)>));
-        let inner = home.clone();
+        // The one handle of the cache.
+        let home: Arc<OnceLock<(SessionCache, Context)>> = Arc::default();
+        let inner = Arc::downgrade(&home);
         let cache = SessionCache::builder()
             .capacity(10)
             .shards(1)
             .maintenance(maintenance)
             .on_remove(move |gone, cause| {
                 let child = || {
-                    let guard = inner.lock().unwrap();
-                    let (cache, context) = guard.as_ref().unwrap();
+                    let home = inner.upgrade().unwrap();
+                    let (cache, context) = home.get().unwrap();
                     check!(cache.remove(context, &id(2)));
                     for _ in 0..10 {
                         cache.run_maintenance();
                     }
                     cache.settle();
-                    // The session of the callback under way is whole, after the end of the copy too.
+                    // What the callback under way was given stays whole, after the end of the copy too.
                     drop_copy(cache);
                     check!(gone.payload() == [1; 500]);
                     try_new_cache()?;
@@ -516,15 +377,17 @@ fn inside() {
             .build()
             .unwrap();
         let context = context(&cache, "x");
+        assert!(home.set((cache, context)).is_ok());
+        let (cache, context) = home.get().unwrap();
         for n in 0..4 {
-            assert!(cache.add(sized(&context, n, 500)).is_cached());
+            assert!(cache.add(sized(context, n, 500)).is_cached());
         }
         // In a borrow: what it lends stays whole although the child ends the session and maintains.
-        let by_borrow = cache.with(&context, &id(3), |lent| {
+        let by_borrow = cache.with(context, &id(3), |lent| {
             in_child(|| {
-                check!(cache.remove(&context, &id(3)));
+                check!(cache.remove(context, &id(3)));
                 for n in 100..200 {
-                    check!(cache.add(sized(&context, n, 500)).is_cached());
+                    check!(cache.add(sized(context, n, 500)).is_cached());
                     cache.run_maintenance();
                 }
                 try_new_cache()?;
@@ -534,13 +397,11 @@ fn inside() {
         });
         assert_eq!(by_borrow, Some(Ended::Well), "{maintenance:?}");
         let handle = cache.stats_handle();
-        *home.lock().unwrap() = Some((cache.clone(), context.clone()));
-        assert!(cache.remove(&context, &id(1)));
+        assert!(cache.remove(context, &id(1)));
         cache.settle();
         assert_eq!(*ended.lock().unwrap(), [Ended::Well], "{maintenance:?}");
-        assert!(cache.contains(&context, &id(2)));
-        *home.lock().unwrap() = None;
-        drop(cache);
+        assert!(cache.contains(context, &id(2)));
+        drop(home);
         assert_settled(&handle.snapshot());
     }
 }

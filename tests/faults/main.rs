@@ -8,6 +8,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(unix)]
+mod child;
 mod clock;
 mod crowd;
 mod dying;
