@@ -68,7 +68,7 @@ fn end_of_a_cache_with_its_threads() {
 ///
 /// Threads: remove, drop a handle; drop a handle; the maintainer; the listener, whose callback drops the third. Protects:
 /// `Owner::drop` (on a thread of a cache's own it waits for nobody), `Core::listen_forever` (what it leaves to the listener,
-/// that one does), the Release and Acquire of `stop` and `orphaned`.
+/// that one does), `Departures::deliver` (does not nest).
 #[test]
 fn last_handle_dropped_in_a_callback() {
     two_and_a_cache(
@@ -114,6 +114,50 @@ fn last_handle_dropped_in_a_callback() {
                     (2, 20, RemovalCause::Dropped)
                 ]
             );
+        },
+    );
+}
+
+/// The last handle is dropped by another cache's thread, which must wait for nobody, or elsewhere.
+///
+/// Threads: as another cache's, remove, drop a handle; drop a handle; the maintainer; the listener. Protects: `Owner::drop`,
+/// `Core::listen_forever`: who sees that it is over sees as well that the rest is left to it (the Release and Acquire of
+/// `stop`, behind `orphaned`).
+#[test]
+fn last_handle_dropped_by_another_cache() {
+    two_and_a_cache(
+        "last_handle_dropped_by_another_cache",
+        &["left to the listener", "elsewhere"],
+        |run| {
+            let by_listener = Arc::new(Mutex::new(Vec::new()));
+            let over = Arc::new(AtomicBool::new(false));
+            let (noted, gone) = (Arc::clone(&by_listener), Gone::new(&over));
+            let (cache, whole) = Whole::new(Setup::woken(), move |_| {
+                let _gone = &gone;
+                noted.lock().unwrap().push(Whole::is_own_thread());
+            });
+            fill(&cache, &whole, &[1, 2]);
+            let other = cache.clone();
+            let whole = Arc::new(whole);
+            run.race(
+                &whole,
+                move |whole| {
+                    Whole::be_own_thread();
+                    assert!(whole.remove(&cache, 1));
+                    drop(cache);
+                },
+                move |_| drop(other),
+            );
+            learn_of(&over);
+            // Of the two that drop handles, the one that is a cache's own tells nothing.
+            run.reached(if by_listener.lock().unwrap()[1] {
+                "left to the listener"
+            } else {
+                "elsewhere"
+            });
+            let removed = (1, 10, RemovalCause::Removed);
+            let dropped = (2, 20, RemovalCause::Dropped);
+            assert_eq!(whole.check_end(), [removed, dropped]);
         },
     );
 }

@@ -11,6 +11,7 @@ use crate::engine::departures::Sink;
 use crate::id::ContextId;
 use crate::session::Session;
 use crate::stats::StatsHandle;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Log, Setup, Told, id, live_sessions};
 
@@ -20,6 +21,9 @@ pub struct Whole {
     pub context: Context,
     pub clock: ManualClock,
     log: Arc<Log>,
+    /// Counts the events. Who sees the cache's end sees by it what was done before the last of them: the threads' shares in
+    /// an `Arc`, which is std's, tell the checkers nothing.
+    told: Arc<AtomicU64>,
     stats: StatsHandle,
 }
 
@@ -29,9 +33,12 @@ impl Whole {
     pub fn new(setup: Setup, f: impl Fn(&Session) + Send + Sync + 'static) -> (SessionCache, Self) {
         let clock = ManualClock::new();
         let log = Arc::new(Log::default());
-        let noted = Arc::clone(&log);
+        let told = Arc::new(AtomicU64::new(0));
+        let (noted, counted) = (Arc::clone(&log), Arc::clone(&told));
         let on_remove: OnRemove = Arc::new(move |session, cause| {
             (&*noted).removed(session, cause);
+            // ORDERING: Release; partner: the read-modify-write in `check_end`.
+            counted.fetch_add(1, Ordering::Release);
             f(session);
         });
         let builder = SessionCache::builder().maintenance(Maintenance::Threads);
@@ -41,6 +48,7 @@ impl Whole {
             context: cache.context(ContextId::new(b"c").unwrap()).unwrap(),
             clock,
             log,
+            told,
             stats: cache.stats_handle(),
         };
         (cache, whole)
@@ -65,15 +73,22 @@ impl Whole {
         crate::sync::is_own_thread()
     }
 
+    /// Makes the calling thread one of a cache's own, as those of another cache are.
+    pub fn be_own_thread() {
+        crate::sync::mark_own_thread();
+    }
+
     /// What must hold when the cache has come to its end: everything has left and is balanced, every event was told, and
     /// no session is alive. Returns the events.
     pub fn check_end(&self) -> Vec<Told> {
+        // ORDERING: AcqRel; partner: the Release behind each event. A read-modify-write, because it reads the last value.
+        let told = self.told.fetch_add(0, Ordering::AcqRel);
         let stats = self.stats.snapshot();
         let events = self.events();
+        assert_eq!(told, events.len() as u64);
         assert!(stats.is_balanced(), "{stats:?}");
         assert_eq!((stats.entries, stats.bytes, stats.backlog_bytes), (0, 0, 0));
         assert_eq!(stats.callback_panics, 0, "a check in a callback failed");
-        let told = events.len() as u64;
         assert_eq!((stats.callbacks, stats.callbacks_due()), (told, told));
         assert_eq!(live_sessions(), 0, "sessions that were never freed");
         events
