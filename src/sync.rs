@@ -346,10 +346,13 @@ pub(crate) fn is_own_thread() -> bool {
     thread::OURS.with(std::cell::Cell::get)
 }
 
-/// A number that no other living thread has, never zero: an address of the thread's own. Unlike a thread's id, it can be
-/// asked for while the thread's destructors run.
+/// A number that no other living thread has, never zero: an address of the thread's own, and the process. Unlike a thread's
+/// id, it can be asked for while the thread's destructors run. A system call.
+///
+/// Without the process, a thread that a forked child starts could be taken for one of its parent's, whose memory it got.
 pub(crate) fn thread_token() -> u64 {
-    thread::OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+    let address = thread::OURS.with(|mark| std::ptr::from_ref(mark).addr() as u64);
+    address ^ Home::here().mark()
 }
 
 /// How many threads get a number of their own from [`thread_number`].

@@ -63,12 +63,12 @@ impl Batch {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Limbo {
     next: u64,
     batches: VecDeque<Arc<Batch>>,
-    /// This is a forked child's copy, and has been seen to be one.
-    adopted: bool,
+    /// The process that it was made in, or the forked child that has taken its copy over.
+    owner: Home,
 }
 
 /// Sessions on their way out, between the removed stacks and the allocator.
@@ -89,12 +89,17 @@ pub(crate) struct Departures {
 
 impl Departures {
     pub(crate) fn new() -> Self {
+        let home = Home::here();
         Self {
-            limbo: Mutex::new(Limbo::default()),
+            limbo: Mutex::new(Limbo {
+                next: 0,
+                batches: VecDeque::new(),
+                owner: home,
+            }),
             queue: Mutex::new(VecDeque::new()),
             news: Condvar::new(),
             deliverer: AtomicU64::new(0),
-            home: Home::here(),
+            home,
         }
     }
 
@@ -107,20 +112,18 @@ impl Departures {
         self.limbo().is_none_or(|limbo| limbo.batches.is_empty())
     }
 
-    /// Takes a forked child's copy over, once: what was waiting for its callbacks when the process forked is the
-    /// parent's to tell of, and the thread that was calling them is not here.
+    /// Takes a forked child's copy over, once in each child: what was waiting for its callbacks when the process forked is
+    /// the parent's to tell of, and the thread that was calling them is not here, or has come along inside one.
     ///
-    /// The batch that it was at is never told of here, and never let go: the thread might be the one that forked.
+    /// The batch that it was at is not told of here, and not let go, unless that thread comes out of the callback.
     pub(crate) fn adopt(&self) {
-        if self.is_delivering_here() {
-            return;
-        }
         let Some(mut limbo) = self.limbo() else {
             return;
         };
-        if std::mem::replace(&mut limbo.adopted, true) {
+        if limbo.owner.is_here() {
             return;
         }
+        limbo.owner = Home::here();
         if let Some(mut queue) = self.home.lock(&self.queue) {
             queue.drain(..).for_each(|batch| batch.hush());
         }
@@ -175,6 +178,7 @@ impl Departures {
         if claimed.is_err() {
             return 0;
         }
+        let here = Home::here();
         let mut delivered = 0;
         loop {
             let next = self.home.lock(&self.queue).and_then(|mut q| q.pop_front());
@@ -193,6 +197,10 @@ impl Departures {
             }
             // ORDERING: Release; partner: `is_finished`.
             batch.delivered.store(true, Ordering::Release);
+            if !here.is_here() {
+                // Forked inside a callback. The rest is for who adopts the child's copy.
+                return delivered;
+            }
         }
         // ORDERING: Release; partner: the compare-and-swap above.
         self.deliverer.store(0, Ordering::Release);

@@ -28,6 +28,11 @@ impl Home {
         self == Self::here()
     }
 
+    /// A number of the process's that leaves most bits of an address alone.
+    pub(crate) fn mark(self) -> u64 {
+        u64::from(self.0).rotate_right(16)
+    }
+
     /// Locks a mutex that was made in this home. `None` in a forked child, if the mutex does not come free: then it was
     /// held, most likely, by a thread that the child does not have, and what it guards may be half changed.
     pub(crate) fn lock<'a, T>(self, mutex: &'a Mutex<T>) -> Option<MutexGuard<'a, T>> {

@@ -299,7 +299,7 @@ fn beside_a_callback() {
         .shards(1)
         .on_remove(move |gone, cause| {
             tell(gone, cause);
-            if number(gone) == 0 {
+            if number(gone) % 5 == 0 {
                 began.send(()).unwrap();
                 let _ = opened.lock().unwrap().recv();
             }
@@ -324,6 +324,38 @@ fn beside_a_callback() {
         check!(heard == expected, heard);
         drop_copy(&cache);
         check!(log.all().len() == 2, log.all());
+        Ok(())
+    });
+    assert_eq!(ended, Ended::Well);
+    // A thread of the child's own gets the memory of one that the child does not have, and is not taken for it.
+    let ended = in_child(|| {
+        for n in 2..5 {
+            let told = std::thread::scope(|scope| {
+                let work =
+                    || cache.remove(&context, &id(n)) && cache.run_maintenance().delivered == 1;
+                scope.spawn(work).join()
+            });
+            check!(told.ok() == Some(true), n);
+        }
+        check!(log.all().len() == 4, log.all());
+        Ok(())
+    });
+    assert_eq!(ended, Ended::Well);
+    // A child's child, while a thread of the child's is in a callback.
+    let ended = in_child(|| {
+        check!(cache.remove(&context, &id(5)));
+        let work = cache.clone();
+        std::thread::spawn(move || work.run_maintenance());
+        check!(entered.recv().is_ok());
+        let ended = in_child(|| {
+            check!(cache.remove(&context, &id(6)));
+            cache.settle();
+            let heard = log.all();
+            check!(heard.last() == Some(&(6, RemovalCause::Removed)), heard);
+            check!(cache.stats().backlog_bytes > 0);
+            Ok(())
+        });
+        check!(ended == Ended::Well, ended);
         Ok(())
     });
     assert_eq!(ended, Ended::Well);

@@ -121,6 +121,10 @@ fn the_cache_adds_its_own_copy_and_leaves_nothing() {
         assert_eq!(ours.kept, 1);
         assert!(ours.left <= theirs.left);
         assert!(our_unwiped.len() <= their_unwiped.len());
+        // What the manual says of libssl 3.0. Another libssl may leave copies of its own.
+        if openssl::version::version().starts_with("OpenSSL 3.0.") {
+            assert_eq!((ours.left, our_unwiped.len()), (0, 0));
+        }
     }
 }
 
