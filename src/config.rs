@@ -210,7 +210,8 @@ impl Builder {
     }
 
     /// The largest capacity that can be set later. The index is built for it, about 25 bytes an entry, of which the
-    /// 17 of the table are touched as it fills. Default: the capacity. Up to 2^28 - 1.
+    /// 17 of the table are touched as it fills. Default: the capacity. Up to 2^28 - 1. The larger it is beside the capacity,
+    /// the coarser is the order of eviction: see [design](crate::manual::design).
     pub fn max_capacity(mut self, entries: usize) -> Self {
         self.max_capacity = Some(entries);
         self

@@ -97,8 +97,13 @@ struct SingleUse {
 
 impl SingleUse {
     fn play(capacity: usize, used: u64) -> Self {
+        Self::play_in(capacity, capacity, used)
+    }
+
+    fn play_in(capacity: usize, max_capacity: usize, used: u64) -> Self {
         const SOON: u64 = 10;
-        let rig = Rig::with(SessionCache::builder().capacity(capacity).shards(1));
+        let builder = SessionCache::builder().capacity(capacity).shards(1);
+        let rig = Rig::with(builder.max_capacity(max_capacity));
         let each = used + 1;
         let handshakes = 4 * capacity as u64;
         let (mut refused, mut missed) = (0, 0);
@@ -144,6 +149,26 @@ fn the_oldest_leave_first_where_most_are_used_up() {
             // But for what a generation makes equal, an eighth of the capacity, and for where the hand points to.
             let rank = played.ranks[played.ranks.len() * 99 / 100];
             assert!(rank <= capacity / 8 + 1, "{rank} older ones left, {of}");
+        }
+    }
+}
+
+#[test]
+fn the_order_is_coarser_where_the_capacity_could_be_larger() {
+    for (times, share) in [(2, 4), (4, 2)] {
+        for capacity in [1000, 1024, 1025] {
+            let played = SingleUse::play_in(capacity, times * capacity, 0);
+            assert_eq!((played.refused, played.missed), (0, 0));
+            let rank = played.ranks[played.ranks.len() * 99 / 100];
+            assert!(
+                rank <= capacity / share + 1,
+                "{rank} of {capacity}, {times} times"
+            );
+            // Else the manual warns of too much.
+            assert!(
+                rank > capacity / share / 4,
+                "{rank} of {capacity}, {times} times"
+            );
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Adds are numbered; so and so many of them make a *generation*, and a ring of 64 bitmaps remembers which buckets got
 //! a session in which generation. To evict is to take a bit of the oldest generation and to look at that bucket: a
 //! session that old leaves, unless a lookup has found it since, in which case it is born again into the newest one.
-//! With at most 16 generations to a full shard, the order is exact for a small cache and true to six to twelve percent
-//! of the capacity for a large one, at eight bytes a bucket. The ring goes round in four to eight times as many adds as
+//! With at most 16 generations to a full shard, the order is exact up to 16 sessions in it and true to six to twelve percent
+//! of them beyond, at eight bytes a bucket. Full is a shard at the largest capacity that the index is built for: at a lower
+//! one the order is coarser in proportion. The ring goes round in four to eight times as many adds as
 //! fill a shard: where most sessions leave because they are used up, those that are left grow so old. What grows older
 //! still is found wherever a bit leads to its bucket, so that the order becomes approximate, and nothing worse.
 //!
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;
 
-/// Generations in which a shard's share of the capacity fills up, at most; half as many at least, as they are of a power of
+/// Generations in which a shard's share of the largest capacity fills up, at most; half as many at least, as they are of a power of
 /// two of adds.
 const GENERATIONS: usize = 16;
 
