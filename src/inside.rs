@@ -18,6 +18,9 @@ pub mod der {
         pub time: Option<i64>,
         pub timeout: Option<i64>,
         pub until: Option<i64>,
+        pub secret: Vec<u8>,
+        /// The payload without it.
+        pub rest: Vec<u8>,
         /// Whether it is expired, and the seconds that it has left, at the moment asked for.
         pub is_expired: bool,
         pub left: Option<i64>,
@@ -27,7 +30,10 @@ pub mod der {
 
     pub fn read(payload: &[u8], now: i64) -> Option<Summary> {
         let summary = inside::Summary::read(payload)?;
+        let (rest, secret) = inside::part(payload)?;
         Some(Summary {
+            secret: secret.to_vec(),
+            rest,
             version: summary.version,
             cipher: summary.cipher.to_vec(),
             id: summary.id.to_vec(),

@@ -152,14 +152,19 @@ fn check_session(payload: &[u8], until: i64) {
     if let Some(whole) = element(payload) {
         let bare = der::read(&payload[..whole], NOW);
         let trailer = payload[whole..].try_into().ok().map(i64::from_be_bytes);
-        let with = |summary: &Summary, until| Summary {
-            until,
-            ..summary.clone()
+        let with = |until, behind: &[u8]| {
+            bare.as_ref().map(|bare| Summary {
+                until,
+                rest: [&bare.rest, behind].concat(),
+                ..bare.clone()
+            })
         };
-        assert_eq!(summary, bare.as_ref().map(|bare| with(bare, trailer)));
+        assert_eq!(summary, with(trailer, &payload[whole..]));
         let sealed = der::seal(payload[..whole].to_vec(), until);
-        let expected = bare.as_ref().map(|bare| with(bare, Some(until)));
-        assert_eq!(der::read(&sealed, NOW), expected);
+        assert_eq!(
+            der::read(&sealed, NOW),
+            with(Some(until), &until.to_be_bytes())
+        );
     } else {
         assert_eq!(summary, None);
     }
@@ -187,6 +192,22 @@ fn check_same(summary: &Summary, session: &SslSessionRef) {
     }
     let timeout = summary.timeout.filter(|&timeout| timeout != 0);
     assert_eq!(timeout.unwrap_or(3), session.timeout());
+    // What is decoded without its secret, and gets it afterwards, is the same session.
+    assert_eq!(summary.secret, master_key(session));
+    let zeros = vec![0; summary.secret.len()];
+    let without =
+        SslSession::from_der(&summary.rest).expect("with the secret it was read a moment ago");
+    assert_eq!(master_key(&without), zeros);
+    assert_eq!(
+        without.to_der().map(|der| der.len()).ok(),
+        session.to_der().map(|der| der.len()).ok()
+    );
+}
+
+fn master_key(session: &SslSessionRef) -> Vec<u8> {
+    let mut key = vec![0; session.master_key_len()];
+    session.master_key(&mut key);
+    key
 }
 
 /// What follows from the fields.

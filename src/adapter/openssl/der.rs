@@ -111,7 +111,7 @@ impl<'a> Summary<'a> {
 }
 
 /// A payload with zeros in the place of its secret, and the secret.
-pub(super) fn part(payload: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+pub(crate) fn part(payload: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let Range { start, end } = Summary::read(payload)?.secret;
     let mut rest = vec![0; payload.len()];
     rest[..start].copy_from_slice(&payload[..start]);
