@@ -132,6 +132,7 @@ mod tests {
             for line in lines.iter() {
                 assert!(std::ptr::from_ref(line).is_aligned());
                 for word in &line.0 {
+                    // ORDERING: Relaxed; one thread.
                     assert_eq!(word.swap(1, Ordering::Relaxed), 0);
                 }
             }
