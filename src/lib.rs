@@ -79,6 +79,7 @@ mod reclaim;
 mod removal;
 mod session;
 mod stats;
+pub mod store;
 mod sync;
 mod tagged;
 mod zeroed;
