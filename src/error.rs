@@ -85,6 +85,13 @@ pub enum Error {
     ForeignGeneration,
     /// A key for tagged ids must not be all zeros: that is what a key looks like that nobody has set.
     ZeroTagKey,
+    /// A key of the shared tier looks like one that nobody has drawn at random, or two of them are the same.
+    WeakStoreKey,
+    /// A setting of the shared tier is out of range.
+    External {
+        /// Which one, and what it may be.
+        what: &'static str,
+    },
     /// The system gave no random bytes.
     NoRandomness,
     /// The allocator had no memory for the session or the table.
@@ -150,6 +157,10 @@ impl fmt::Display for Error {
                 f.write_str("the generation belongs to another context than the session")
             }
             Self::ZeroTagKey => f.write_str("the key for tagged ids is all zeros"),
+            Self::WeakStoreKey => f.write_str(
+                "a key of the shared tier was not drawn at random, or is there twice",
+            ),
+            Self::External { what } => write!(f, "the shared tier: {what}"),
             Self::NoRandomness => f.write_str("the system gave no random bytes"),
             Self::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
             Self::AddressSpace => {

@@ -2,8 +2,24 @@
 //!
 //! The engine knows nothing of it. What stands here is what a store has to be able to do.
 
+#[cfg(feature = "external")]
+mod breaker;
+#[cfg(feature = "external")]
+mod keys;
+#[cfg(feature = "external")]
+mod name;
+#[cfg(feature = "external")]
+mod queue;
+#[cfg(feature = "external")]
+mod record;
+
 use std::fmt;
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "external")]
+pub use breaker::BreakerState;
+#[cfg(feature = "external")]
+pub use keys::Keys;
 
 /// The longest [`Key`], in bytes: short enough for memcached once it is written in base64.
 pub const MAX_KEY: usize = 128;
@@ -29,6 +45,14 @@ impl Key {
             bytes: padded,
             len: bytes.len() as u8,
         })
+    }
+
+    /// A key of a digest.
+    #[cfg(feature = "external")]
+    pub(crate) fn of(digest: [u8; 32]) -> Self {
+        let mut bytes = [0; MAX_KEY];
+        bytes[..32].copy_from_slice(&digest);
+        Self { bytes, len: 32 }
     }
 
     /// The bytes.
