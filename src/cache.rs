@@ -1,5 +1,7 @@
 //! The door: what a server does with its session cache.
 
+#[cfg(feature = "external")]
+pub(crate) mod external;
 pub(crate) mod handshake;
 mod life;
 mod settings;
@@ -108,7 +110,12 @@ impl SessionCache {
     #[doc(alias = "SSL_CTX_set_session_id_context")]
     #[doc(alias = "SSL_set_session_id_context")]
     pub fn context(&self, id: ContextId) -> Result<Context, Error> {
-        self.core.engine.context(id)
+        let context = self.core.engine.context(id)?;
+        #[cfg(feature = "external")]
+        if let Some(tier) = self.tier() {
+            tier.introduce(context.id());
+        }
+        Ok(context)
     }
 
     /// Adds a session. Its deadline is its timeout from now, or its authentication deadline if that is earlier.
@@ -188,7 +195,10 @@ impl SessionCache {
     /// This is what makes a session single-use: TLS 1.3 tickets, 0-RTT. Lock-free: it starts over only when the session
     /// was replaced meanwhile. The remove callback hears [`RemovalCause::Taken`].
     pub fn take(&self, context: &Context, id: &SessionId) -> Option<Session> {
-        self.end(context, id, RemovalCause::Taken, |_| true)
+        let session = self.end(context, id, RemovalCause::Taken, |_| true)?;
+        #[cfg(feature = "external")]
+        self.used_up(context.id(), &session);
+        Some(session)
     }
 
     /// Ends the live session of an id, if it is wanted.
@@ -215,13 +225,25 @@ impl SessionCache {
     /// use it up, so that an id alone can't burn another client's session. Lock-free.
     pub fn take_exact(&self, session: &Session) -> bool {
         let engine = &self.core.engine;
-        engine.take_exact(session.raw(), engine.clock.now())
+        let taken = engine.take_exact(session.raw(), engine.clock.now());
+        #[cfg(feature = "external")]
+        if let Some(context) = taken.then(|| self.context_of(session)).flatten() {
+            self.used_up(&context, session);
+        }
+        taken
     }
 
     /// Removes the live session of an id. True for exactly one caller. Lock-free.
     pub fn remove(&self, context: &Context, id: &SessionId) -> bool {
-        self.end(context, id, RemovalCause::Removed, |_| true)
-            .is_some()
+        let remove = || {
+            let ended = self.end(context, id, RemovalCause::Removed, |_| true);
+            ended.is_some()
+        };
+        #[cfg(feature = "external")]
+        let removed = self.removing(context.id(), id, remove);
+        #[cfg(not(feature = "external"))]
+        let removed = remove();
+        removed
     }
 
     /// Removes this very session, expired or not; one that was never added can't be added any more. True for exactly
@@ -232,9 +254,13 @@ impl SessionCache {
     #[doc(alias = "SSL_CTX_remove_session")]
     #[doc(alias = "SSL_remove_session")]
     pub fn remove_exact(&self, session: &Session) -> bool {
-        self.core
-            .engine
-            .end_exact(session.raw(), RemovalCause::Removed, |_| true)
+        let engine = &self.core.engine;
+        let end = || engine.end_exact(session.raw(), RemovalCause::Removed, |_| true);
+        #[cfg(feature = "external")]
+        let removed = self.removing_exact(session, end);
+        #[cfg(not(feature = "external"))]
+        let removed = end();
+        removed
     }
 
     /// Whether there is a live session of this id. Counts as a lookup.
@@ -270,7 +296,11 @@ impl SessionCache {
     /// [`Error::ForeignContext`] for a context of another cache; [`Error::ContextNumbersExhausted`] and [`Error::Forked`]
     /// as for [`context`](Self::context).
     pub fn invalidate_context(&self, context: &Context) -> Result<(), Error> {
-        self.core.engine.invalidate(context)?;
+        let invalidate = || self.core.engine.invalidate(context);
+        #[cfg(feature = "external")]
+        self.invalidating(context.id(), invalidate)?;
+        #[cfg(not(feature = "external"))]
+        invalidate()?;
         self.core.engine.wake_maintainer();
         Ok(())
     }
@@ -282,16 +312,27 @@ impl SessionCache {
         self.core.engine.for_each(|session| {
             if session.is_resumable() && !keep(&session) {
                 let cause = RemovalCause::Retained;
-                removed += usize::from(self.core.engine.end_exact(session.raw(), cause, |_| true));
+                let end = || self.core.engine.end_exact(session.raw(), cause, |_| true);
+                #[cfg(feature = "external")]
+                let ended = self.retiring(&session, end);
+                #[cfg(not(feature = "external"))]
+                let ended = end();
+                removed += usize::from(ended);
             }
         });
         self.core.engine.wake_maintainer();
         removed
     }
 
-    /// Removes every session ([`RemovalCause::Cleared`]); returns how many. One that is added meanwhile may stay.
+    /// Removes every session ([`RemovalCause::Cleared`]); returns how many. One that is added meanwhile may stay. With a
+    /// shared tier everything in it is invalidated, too, for all servers.
     pub fn clear(&self) -> usize {
-        self.core.sweep(|_| Some(RemovalCause::Cleared))
+        let sweep = || self.core.sweep(|_| Some(RemovalCause::Cleared));
+        #[cfg(feature = "external")]
+        let swept = self.sweeping_all(sweep);
+        #[cfg(not(feature = "external"))]
+        let swept = sweep();
+        swept
     }
 
     /// How many sessions it holds, expired ones that have not been collected included; adds under way may count.

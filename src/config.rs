@@ -180,6 +180,8 @@ pub struct Builder {
     source: Source,
     pub(crate) maintenance: Maintenance,
     pub(crate) callbacks: Callbacks,
+    #[cfg(feature = "external")]
+    pub(crate) external: Option<crate::store::tier::External>,
 }
 
 impl Builder {
@@ -198,6 +200,8 @@ impl Builder {
             source: Source::System,
             maintenance: Maintenance::default(),
             callbacks: Callbacks::new(),
+            #[cfg(feature = "external")]
+            external: None,
         }
     }
 
@@ -313,11 +317,29 @@ impl Builder {
         self
     }
 
+    /// A second tier behind the cache: a store that other servers share, or that outlives this one.
+    ///
+    /// What server handshakes establish is written to it, by a thread of the cache's own, whoever else
+    /// [maintains](Self::maintenance); what they do not find in the cache they look for there, within the read budget; what is
+    /// used up, removed or invalidated here is so there. See the chapter [external](crate::manual::external).
+    #[cfg(feature = "external")]
+    pub fn external(
+        mut self,
+        store: impl crate::store::ExternalStore,
+        options: crate::store::ExternalOptions,
+    ) -> Self {
+        self.external = Some(crate::store::tier::External {
+            store: Arc::new(store),
+            options,
+        });
+        self
+    }
+
     /// Builds the cache, and starts its threads.
     ///
     /// # Errors
     ///
-    /// The variant of [`Error`] for what is out of range, [`Error::OutOfMemory`] if there is no memory for the index, and
+    /// The variant of [`Error`] for what is out of range (with a shared tier, `Error::External`), [`Error::OutOfMemory`] if there is no memory for the index, and
     /// [`Error::Thread`] if a thread can't be started.
     pub fn build(self) -> Result<SessionCache, Error> {
         let plan = self.plan()?;

@@ -5,7 +5,7 @@ mod offer;
 use std::fmt;
 
 use crate::cache::SessionCache;
-use crate::cache::handshake::Side;
+use crate::cache::handshake::{Shelf, Side, Usage};
 use crate::clock::Time;
 use crate::context::{Context, Generation};
 use crate::id::SessionId;
@@ -14,10 +14,7 @@ use crate::stats::Event;
 
 use offer::Offer;
 
-/// How many of a connection's look-ups may reach the get callback, unless it is told otherwise.
-///
-/// An honest client offers one session, or two. One ClientHello can carry more than a thousand.
-pub const EXTERNAL_LOOKUPS: u32 = 4;
+pub use crate::cache::handshake::EXTERNAL_LOOKUPS;
 
 /// What one connection has to do with a session cache: OpenSSL's `SSL`, as far as its session goes.
 ///
@@ -119,14 +116,15 @@ impl Connection {
         side: Side,
         counted: bool,
     ) -> Self {
+        let limit = cache.external_lookups();
         Self {
             cache: cache.clone(),
             context: context.clone(),
             generation,
             side,
             server_name: None,
-            external_limit: EXTERNAL_LOOKUPS,
-            external_left: EXTERNAL_LOOKUPS,
+            external_limit: limit,
+            external_left: limit,
             session: None,
             known: false,
             not_after: Time::MAX,
@@ -207,12 +205,19 @@ impl Connection {
     #[doc(alias = "SSL_CTX_sess_set_new_cb")]
     #[doc(alias = "SSL_new_session_ticket")]
     pub fn establish(&mut self, session: Session) -> bool {
+        self.establish_for(session, Some(Usage::OnceProved))
+    }
+
+    /// As [`establish`](Self::establish), for look-ups of this usage; with none, it stays in this process.
+    pub(crate) fn establish_for(&mut self, session: Session, usage: Option<Usage>) -> bool {
         self.finish();
         self.session = Some(session.clone());
         if matches!(self.offer, Offer::Reused { .. }) {
             self.offer = Offer::Past;
         }
-        self.known = self.resumable && self.cache.establish(self.side, session);
+        let context = &self.context;
+        let shelf = usage.map(|usage| Shelf { context, usage });
+        self.known = self.resumable && self.cache.establish(self.side, session, shelf);
         self.known
     }
 

@@ -233,6 +233,43 @@ impl Contexts {
         fence_after_rmw();
     }
 
+    /// The id whose current generation this is. Takes the lock, and looks at every context.
+    #[cfg(feature = "external")]
+    pub(crate) fn id_of(&self, number: u32) -> Option<ContextId> {
+        if !self.is_current(number) {
+            return None;
+        }
+        let interned = self.home.lock(&self.interned)?;
+        // ORDERING: Relaxed; only written under the lock.
+        let is_it = |entry: &&Arc<Entry>| entry.number.load(Ordering::Relaxed) == number;
+        interned.values().find(is_it).map(|entry| entry.id)
+    }
+
+    /// The current generation of an id, if it is a context's. Takes the lock.
+    #[cfg(feature = "external")]
+    pub(crate) fn number_of(&self, id: &ContextId) -> Option<u32> {
+        let interned = self.home.lock(&self.interned)?;
+        // ORDERING: Relaxed; only written under the lock.
+        interned
+            .get(id)
+            .map(|entry| entry.number.load(Ordering::Relaxed))
+    }
+
+    /// Swaps in a fresh generation of one context, or of all, without handles.
+    #[cfg(feature = "external")]
+    pub(crate) fn renew_by_id(&self, id: Option<&ContextId>) -> Result<(), Error> {
+        let interned = self.home.lock(&self.interned).ok_or(Error::Forked)?;
+        for entry in interned
+            .values()
+            .filter(|e| id.is_none_or(|id| e.id == *id))
+        {
+            let number = self.introduce()?;
+            // ORDERING: AcqRel; Release, partner: the Acquire load in `Context::number`.
+            self.retire(entry.number.swap(number, Ordering::AcqRel));
+        }
+        Ok(())
+    }
+
     /// Whether `number` is some context's current generation. Wait-free: one load.
     #[inline]
     pub(crate) fn is_current(&self, number: u32) -> bool {

@@ -157,9 +157,9 @@ impl fmt::Display for Error {
                 f.write_str("the generation belongs to another context than the session")
             }
             Self::ZeroTagKey => f.write_str("the key for tagged ids is all zeros"),
-            Self::WeakStoreKey => f.write_str(
-                "a key of the shared tier was not drawn at random, or is there twice",
-            ),
+            Self::WeakStoreKey => {
+                f.write_str("a key of the shared tier was not drawn at random, or is there twice")
+            }
             Self::External { what } => write!(f, "the shared tier: {what}"),
             Self::NoRandomness => f.write_str("the system gave no random bytes"),
             Self::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),

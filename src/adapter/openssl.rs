@@ -58,7 +58,6 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{SslContextBuilder, SslContextRef, SslOptions, SslSessionCacheMode};
 
 use crate::cache::SessionCache;
-use crate::connection::EXTERNAL_LOOKUPS;
 use crate::context::Context;
 use crate::error::Error;
 use crate::id::ContextId;
@@ -111,7 +110,7 @@ impl Sessions {
             cache: cache.clone(),
             ids: None,
             unclean: UncleanShutdown::default(),
-            external_lookups: EXTERNAL_LOOKUPS,
+            external_lookups: cache.external_lookups(),
             any_server_name: false,
             stateless_tickets: false,
             lifetime: AUTHENTICATION_LIFETIME,
@@ -135,7 +134,7 @@ impl Sessions {
         self
     }
 
-    /// How many look-ups of one handshake may reach the get callback; [`EXTERNAL_LOOKUPS`] by default. One ClientHello can
+    /// How many look-ups of one handshake may reach the get callback; [`EXTERNAL_LOOKUPS`](crate::EXTERNAL_LOOKUPS) by default. One ClientHello can
     /// carry more than a thousand ids.
     pub fn external_lookups(mut self, limit: u32) -> Self {
         self.external_lookups = limit;

@@ -37,7 +37,7 @@ use rustls::server::StoresServerSessions;
 
 use crate::adapter::wipe;
 use crate::cache::SessionCache;
-use crate::cache::handshake::{Side, Usage};
+use crate::cache::handshake::{Shelf, Side, Usage};
 use crate::clock::Time;
 use crate::config::CacheMode;
 use crate::context::Context;
@@ -115,7 +115,19 @@ impl Sessions {
         } else {
             builder.build(value)
         };
-        Some(self.cache.establish(Side::Server, session.ok()?))
+        // As it will be looked for.
+        let usage = match is_tls12(value) {
+            true => Usage::Again,
+            false => Usage::Once,
+        };
+        let shelf = Shelf {
+            context: &self.context,
+            usage,
+        };
+        Some(
+            self.cache
+                .establish(Side::Server, session.ok()?, Some(shelf)),
+        )
     }
 
     fn find(&self, key: &[u8], single_use: bool) -> Option<Vec<u8>> {

@@ -20,6 +20,12 @@ use crate::stats::Event;
 
 use super::SessionCache;
 
+/// How many of a connection's look-ups may reach the get callback, unless it is told otherwise.
+///
+/// An honest client offers one session, or two. One ClientHello can carry more than a thousand. With a shared tier its
+/// options decide.
+pub const EXTERNAL_LOOKUPS: u32 = 4;
+
 /// Whose handshake it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -49,6 +55,17 @@ pub(crate) struct Found {
     pub(crate) claimed: bool,
 }
 
+/// Where else a session that was established may go: to a shared tier, for look-ups in this context, of this usage.
+#[derive(Clone, Copy)]
+#[cfg_attr(
+    not(feature = "external"),
+    allow(dead_code, reason = "for the shared tier")
+)]
+pub(crate) struct Shelf<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) usage: Usage,
+}
+
 /// What a TLS stack asks of a session, besides that it lives and is the right one.
 pub(crate) trait Terms {
     /// Whether it can be used. Called under the pin.
@@ -76,8 +93,8 @@ impl SessionCache {
     }
 
     /// Stores a handshake's session and tells the new callback. Returns whether it is stored anywhere, so that the client
-    /// may be told its id.
-    pub(crate) fn establish(&self, side: Side, session: Session) -> bool {
+    /// may be told its id. It goes on to the shared tier, if there is one, if it has a shelf.
+    pub(crate) fn establish(&self, side: Side, session: Session, shelf: Option<Shelf<'_>>) -> bool {
         let core = &self.core;
         if !self.serves(side) {
             return false;
@@ -87,13 +104,16 @@ impl SessionCache {
         let now = core.engine.clock.refresh();
         // SAFETY: the handle is a reference.
         let generation = unsafe { session.raw().context() };
-        if core.engine.deadline(&session, core.timeout(), now).is_err()
-            || !core.engine.contexts.is_current(generation)
-        {
+        let Ok(deadline) = core.engine.deadline(&session, core.timeout(), now) else {
+            return false;
+        };
+        if !core.engine.contexts.is_current(generation) {
             return false;
         }
-        // A handle for the new callback, if there is one to call.
-        let kept = core.callbacks.new.is_set().then(|| session.clone());
+        let shelf = shelf.filter(|_| side == Side::Server && self.has_tier());
+        // A handle for who else wants it: the new callback, the shared tier.
+        let wanted = core.callbacks.new.is_set() || shelf.is_some();
+        let kept = wanted.then(|| session.clone());
         let added = if self.mode().contains(CacheMode::NO_INTERNAL_STORE) {
             Added::NotCached(NotCached::Disabled)
         } else {
@@ -106,20 +126,49 @@ impl SessionCache {
         let Some(kept) = kept.filter(|_| !gone) else {
             return added.is_cached();
         };
-        match core.callbacks.ask_new(&kept, &core.engine.cells) {
-            Some(true) => true,
-            Some(false) => {
-                core.engine
-                    .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
-                false
-            }
-            // It has panicked: nobody knows what became of the session elsewhere.
-            None => added.is_cached(),
+        let answer = core.callbacks.ask_new(&kept, &core.engine.cells);
+        if answer == Some(false) {
+            core.engine
+                .end_exact(kept.raw(), RemovalCause::Refused, |_| true);
+            return false;
         }
+        #[cfg(feature = "external")]
+        let shared = shelf.is_some_and(|shelf| self.share(shelf, kept, deadline));
+        #[cfg(not(feature = "external"))]
+        let (shared, _) = (false, (shelf, deadline));
+        // Where the callback has panicked, nobody knows what became of the session with it.
+        answer == Some(true) || added.is_cached() || shared
     }
 
-    /// Finds a session for a server handshake: in the cache, else by the get callback if `may_ask` allows it. What the
-    /// terms refuse is left where it is, and is a miss.
+    /// How many look-ups of a handshake may leave the process, unless it is told otherwise.
+    pub(crate) fn external_lookups(&self) -> u32 {
+        #[cfg(feature = "external")]
+        if let Some(reads) = self.reads_per_handshake() {
+            return reads;
+        }
+        EXTERNAL_LOOKUPS
+    }
+
+    /// Takes the session that a server's handshake has found, once the client has proved that it knows the secret.
+    pub(crate) fn claim(&self, context: &Context, session: &Session) -> bool {
+        #[cfg(feature = "external")]
+        if let Some(tier) = self.tier() {
+            return self.claim_at(tier, context, session);
+        }
+        let _ = context;
+        self.take_exact(session)
+    }
+
+    /// Whether there is a shared tier.
+    fn has_tier(&self) -> bool {
+        #[cfg(feature = "external")]
+        return self.core.tier.is_some();
+        #[cfg(not(feature = "external"))]
+        false
+    }
+
+    /// Finds a session for a server handshake: in the cache, else in the shared tier, else by the get callback, if `may_ask`
+    /// allows it. What the terms refuse is left where it is, and is a miss.
     pub(crate) fn resume(
         &self,
         context: &Context,
@@ -127,7 +176,7 @@ impl SessionCache {
         usage: Usage,
         terms: &impl Terms,
         name: Option<&str>,
-        may_ask: impl FnOnce() -> bool,
+        mut may_ask: impl FnMut() -> bool,
     ) -> Option<Found> {
         if !self.serves(Side::Server) {
             return None;
@@ -143,12 +192,20 @@ impl SessionCache {
                 Usage::Again | Usage::OnceProved => (self.find(context, id, judge), false),
             };
             if let Some(session) = found {
+                #[cfg(feature = "external")]
+                if claimed && !self.confirm(context, &session, &mut may_ask) {
+                    return None;
+                }
                 return Some(Found { session, claimed });
             }
             // What is here and of no use is not to be had elsewhere either.
             if refused.get() {
                 return None;
             }
+        }
+        #[cfg(feature = "external")]
+        if let Some(found) = self.ask_store(context, id, usage, terms, &mut may_ask) {
+            return Some(found);
         }
         if !self.core.callbacks.get.is_set() {
             return None;
@@ -213,7 +270,7 @@ impl SessionCache {
     }
 
     /// Whether what came from outside is what was asked for, and still good; its life, if so.
-    fn accept_external(
+    pub(super) fn accept_external(
         &self,
         session: &Session,
         context: &Context,

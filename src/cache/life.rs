@@ -47,12 +47,17 @@ pub(super) struct Core {
     threads: Mutex<Threads>,
     /// Where the threads are.
     home: Home,
+    #[cfg(feature = "external")]
+    pub(super) tier: Option<Arc<crate::store::tier::Tier>>,
 }
 
 #[derive(Debug, Default)]
 struct Threads {
     maintainer: Option<JoinHandle<()>>,
     listener: Option<JoinHandle<()>>,
+    /// The shared tier's.
+    #[cfg(feature = "external")]
+    worker: Option<JoinHandle<()>>,
 }
 
 /// The handles' common possession: dropped with the last of them.
@@ -60,8 +65,13 @@ struct Threads {
 pub(super) struct Owner(Arc<Core>);
 
 impl SessionCache {
-    pub(crate) fn start(builder: Builder, plan: Plan) -> Result<Self, Error> {
+    pub(crate) fn start(
+        #[cfg_attr(not(feature = "external"), allow(unused_mut))] mut builder: Builder,
+        plan: Plan,
+    ) -> Result<Self, Error> {
         let core = Arc::new(Core {
+            #[cfg(feature = "external")]
+            tier: super::external::tier_of(&mut builder)?,
             max_capacity: plan.max_capacity,
             engine: Engine::new(plan)?,
             departures: Departures::new(),
@@ -81,6 +91,13 @@ impl SessionCache {
             let mut threads = lock(&core.threads);
             threads.maintainer = Some(spawn("refrain-maint", &core, Core::maintain_forever)?);
             threads.listener = Some(spawn("refrain-listen", &core, Core::listen_forever)?);
+        }
+        // Whoever maintains: what talks to a network is nobody else's work.
+        #[cfg(feature = "external")]
+        if let Some(tier) = &core.tier {
+            let tier = Arc::clone(tier);
+            let work = move |core: &Core| tier.work(core);
+            lock(&core.threads).worker = Some(spawn("refrain-store", &core, work)?);
         }
         Ok(Self {
             core,
@@ -154,7 +171,20 @@ impl SessionCache {
 }
 
 impl Core {
+    #[cfg(not(feature = "external"))]
     pub(super) fn sink(&self) -> RemoveSink<'_> {
+        self.callback()
+    }
+
+    #[cfg(feature = "external")]
+    pub(super) fn sink(&self) -> super::external::Listeners<'_> {
+        super::external::Listeners {
+            callback: self.callback(),
+            core: self,
+        }
+    }
+
+    fn callback(&self) -> RemoveSink<'_> {
         RemoveSink {
             callbacks: &self.callbacks,
             cells: &self.engine.cells,
@@ -221,6 +251,21 @@ impl Core {
         self.engine.sweep(|_| Some(RemovalCause::Dropped));
         self.engine.see_off(&self.departures, &self.sink());
         debug_assert!(self.engine.is_pristine(), "everything was swept");
+        #[cfg(feature = "external")]
+        self.finish_worker();
+    }
+
+    /// Ends the shared tier's worker behind everybody who has work for it. It may take its time to write, within the bound;
+    /// it never waits for itself.
+    #[cfg(feature = "external")]
+    fn finish_worker(&self) {
+        let worker = lock(&self.threads).worker.take();
+        if let Some(tier) = &self.tier {
+            tier.stop();
+        }
+        if let Some(worker) = worker.filter(|w| w.thread().id() != std::thread::current().id()) {
+            let _ = worker.join();
+        }
     }
 
     /// The end of a forked child's copy: nobody is waited for, and nobody told, because the parent's sessions live on.

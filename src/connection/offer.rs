@@ -109,7 +109,11 @@ impl Connection {
             Offer::Unclaimed | Offer::Open | Offer::Reused { claimed: false } => {
                 // A client's may be kept outside only: that it is used up is news to whoever keeps it.
                 let outside = self.side == Side::Client && session.deadline() == Time::ZERO;
-                self.cache.take_exact(session) || (outside && self.cache.remove_exact(session))
+                let taken = match self.side {
+                    Side::Server => self.cache.claim(&self.context, session),
+                    Side::Client => self.cache.take_exact(session),
+                };
+                taken || (outside && self.cache.remove_exact(session))
             }
         };
         if self.side == Side::Server {

@@ -296,6 +296,14 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`invalidate`](Self::invalidate), of one context or of all, as other servers want it.
+    #[cfg(feature = "external")]
+    pub(crate) fn invalidate_heard(&self, id: Option<&ContextId>) -> Result<(), Error> {
+        let renewed = self.contexts.renew_by_id(id);
+        self.note_invalidation();
+        renewed
+    }
+
     fn note_invalidation(&self) {
         // ORDERING: Release; partner: the Acquire load in `sweep_stale`. Who answers this invalidation sees the context
         // without its old number.

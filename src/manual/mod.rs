@@ -4,6 +4,8 @@
 pub mod consistency {}
 #[doc = include_str!("design.md")]
 pub mod design {}
+#[doc = include_str!("external.md")]
+pub mod external {}
 #[doc = include_str!("from-openssl.md")]
 pub mod from_openssl {}
 #[doc = include_str!("operations.md")]

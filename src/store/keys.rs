@@ -138,7 +138,9 @@ fn derive(key: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
 /// Whether a key looks like one that somebody has typed, or forgotten to set.
 fn is_weak(key: &[u8; 32]) -> bool {
     let step = key[1].wrapping_sub(key[0]);
-    let counts = key.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+    let counts = key
+        .windows(2)
+        .all(|pair| pair[1].wrapping_sub(pair[0]) == step);
     let mut seen = [false; 256];
     key.iter().for_each(|&byte| seen[usize::from(byte)] = true);
     counts || seen.iter().filter(|&&seen| seen).count() < FEWEST

@@ -5,13 +5,29 @@
 #[cfg(feature = "external")]
 mod breaker;
 #[cfg(feature = "external")]
+mod epochs;
+#[cfg(feature = "external")]
+mod figures;
+#[cfg(feature = "external")]
+mod flights;
+#[cfg(feature = "external")]
+mod hello;
+#[cfg(feature = "external")]
 mod keys;
 #[cfg(feature = "external")]
 mod name;
 #[cfg(feature = "external")]
+mod options;
+#[cfg(feature = "external")]
+pub(crate) mod query;
+#[cfg(feature = "external")]
 mod queue;
 #[cfg(feature = "external")]
 mod record;
+#[cfg(feature = "external")]
+pub(crate) mod tier;
+#[cfg(feature = "external")]
+pub(crate) mod worker;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -19,7 +35,15 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "external")]
 pub use breaker::BreakerState;
 #[cfg(feature = "external")]
+pub use figures::ExternalStats;
+#[cfg(feature = "external")]
+pub use hello::{Offered, resumption_ids};
+#[cfg(feature = "external")]
 pub use keys::Keys;
+#[cfg(feature = "external")]
+pub(crate) use name::Class;
+#[cfg(feature = "external")]
+pub use options::{ExternalOptions, MAX_READ_BUDGET, SingleUse};
 
 /// The longest [`Key`], in bytes: short enough for memcached once it is written in base64.
 pub const MAX_KEY: usize = 128;
@@ -144,4 +168,35 @@ pub trait ExternalStore: Send + Sync + 'static {
 
     /// Asks for a sign of life, and connects again if need be. Called by the worker, while handshakes are kept away.
     fn probe(&self, deadline: Instant) -> Result<(), StoreError>;
+}
+
+/// What others keep a handle of, too.
+impl<S: ExternalStore + ?Sized> ExternalStore for std::sync::Arc<S> {
+    fn get(&self, key: &Key, deadline: Instant) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).get(key, deadline)
+    }
+
+    fn take(&self, key: &Key, deadline: Instant) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).take(key, deadline)
+    }
+
+    fn claim(&self, key: &Key, ttl: Duration, deadline: Instant) -> Result<bool, StoreError> {
+        (**self).claim(key, ttl, deadline)
+    }
+
+    fn write(&self, batch: &[Write<'_>], deadline: Instant) -> Result<(), StoreError> {
+        (**self).write(batch, deadline)
+    }
+
+    fn counter(&self, key: &Key, deadline: Instant) -> Result<u64, StoreError> {
+        (**self).counter(key, deadline)
+    }
+
+    fn increment(&self, key: &Key, deadline: Instant) -> Result<u64, StoreError> {
+        (**self).increment(key, deadline)
+    }
+
+    fn probe(&self, deadline: Instant) -> Result<(), StoreError> {
+        (**self).probe(deadline)
+    }
 }

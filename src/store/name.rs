@@ -2,6 +2,9 @@
 
 use crate::id::{ContextId, SessionId};
 
+/// A moment of the wall clock, in milliseconds since 1970; `u64::MAX` for never.
+pub(crate) type Wall = u64;
+
 /// Which invalidations a record has lived through: that of everything, and that of its context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch {

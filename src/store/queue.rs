@@ -183,9 +183,26 @@ impl<P> Queue<P> {
     pub(crate) fn admits(&self, name: &Name, started: Instant, now: Instant) -> bool {
         let state = lock(&self.state);
         let removed = state.flight.get(name).is_some_and(|&remove| remove)
-            || state.waiting(name).is_some_and(|op| matches!(op.step, Step::Remove))
+            || state
+                .waiting(name)
+                .is_some_and(|op| matches!(op.step, Step::Remove))
             || state.tombs.get(name).is_some_and(|&until| now < until);
         !removed && now.saturating_duration_since(started) < TOMBSTONE
+    }
+
+    /// Drops the puts that wait of these names.
+    pub(crate) fn forget(&self, of: impl Fn(&Name) -> bool) {
+        let mut state = lock(&self.state);
+        let names: Vec<_> = state.last.keys().filter(|name| of(name)).copied().collect();
+        for name in names {
+            if state
+                .waiting(&name)
+                .is_some_and(|op| matches!(op.step, Step::Put(..)))
+            {
+                state.replace(&name, Step::Nothing, 0);
+                state.last.remove(&name);
+            }
+        }
     }
 
     /// Takes what is to be written next. It is in flight until [`finish`](Self::finish).

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::error::Error;
 
 use super::keys::{Keys, NONCE};
-use super::name::{Class, Epoch, Name};
+use super::name::{Class, Epoch, Name, Wall};
 
 /// The form of these records.
 const VERSION: u8 = 1;
@@ -31,9 +31,6 @@ const PAD: usize = 64;
 const SKEW: u64 = 60_000;
 /// A longer record is none of ours.
 const LONGEST: usize = 32 << 20;
-
-/// A moment of the wall clock, in milliseconds since 1970; `u64::MAX` for never.
-pub(crate) type Wall = u64;
 
 /// A session's contents, as they go in.
 #[derive(Clone, Copy)]
@@ -109,18 +106,17 @@ pub(crate) fn seal(
     record.extend_from_slice(&content.created.to_le_bytes());
     record.extend_from_slice(&content.not_after.to_le_bytes());
     record.extend_from_slice(&content.tag.to_le_bytes());
-    record.push(u8::try_from(server_name.len()).map_err(|_| Error::ServerNameLength {
-        len: server_name.len(),
-    })?);
+    record.push(
+        u8::try_from(server_name.len()).map_err(|_| Error::ServerNameLength {
+            len: server_name.len(),
+        })?,
+    );
     record.extend_from_slice(&(content.payload.len() as u32).to_le_bytes());
     record.extend_from_slice(server_name);
     record.extend_from_slice(content.payload);
     record.resize(padded - TAG, 0);
-    let sealed = cipher.encrypt_in_place_detached(
-        XNonce::from_slice(&nonce),
-        &data,
-        &mut record[HEADER..],
-    );
+    let sealed =
+        cipher.encrypt_in_place_detached(XNonce::from_slice(&nonce), &data, &mut record[HEADER..]);
     let Ok(tag) = sealed else {
         zeroize::Zeroize::zeroize(&mut record);
         return Err(Error::PayloadLength {
@@ -165,8 +161,8 @@ pub(crate) fn open(
     let payload_len = u32::from_le_bytes([plain[25], plain[26], plain[27], plain[28]]) as usize;
     let payload = server_name.end..server_name.end.saturating_add(payload_len);
     // Whoever has the key is believed, but not with our memory.
-    let sound = payload.end <= plain.len()
-        && std::str::from_utf8(&plain[server_name.clone()]).is_ok();
+    let sound =
+        payload.end <= plain.len() && std::str::from_utf8(&plain[server_name.clone()]).is_ok();
     if !sound {
         return Err(Refused::Forged);
     }

@@ -285,6 +285,7 @@ impl Installed {
             // libssl tells of stateless tickets too; the client has all there is.
             return None;
         }
+        let is_tls13 = der::version(ssl) == TLS1_3;
         let id = SessionId::new(session.id()).ok()?;
         let name = match ssl.servername_raw(NameType::HOST_NAME) {
             // A name that can't be compared.
@@ -327,7 +328,9 @@ impl Installed {
         let built = builder.build(&payload);
         wipe(&mut payload);
         let built = built.ok()?;
-        connection.establish(built.clone());
+        let usage = if is_tls13 { Usage::Once } else { Usage::Again };
+        // The number of another host's context means nothing to other servers.
+        connection.establish_for(built.clone(), (host == 0).then_some(usage));
         connection.forget();
         let attached = Attached {
             session: built,

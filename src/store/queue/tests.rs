@@ -123,12 +123,22 @@ fn a_put_is_taken_back_once_and_only_before_it_is_sent() {
 }
 
 #[test]
+fn what_is_forgotten_is_not_written_and_removals_are_not_forgotten() {
+    let queue = queue();
+    assert!((1..=3).all(|n| put(&queue, n, 7)));
+    queue.remove(name(4), Instant::now());
+    queue.forget(|name| name.id.as_bytes() != [2]);
+    assert_eq!(written(&queue.next(9, 1000)), [(2, 7), (4, 0)]);
+    assert_eq!(queue.tally().depth, 2);
+}
+
+#[test]
 fn who_takes_back_what_is_being_sent_waits_for_it() {
     let queue = queue();
     put(&queue, 1, 7);
     let batch = queue.next(9, 1000);
+    let later = Instant::now() + Duration::from_secs(30);
     std::thread::scope(|scope| {
-        let later = Instant::now() + Duration::from_secs(30);
         let taker = scope.spawn(|| queue.cancel(&name(1), ONE, later));
         std::thread::sleep(Duration::from_millis(20));
         queue.finish(batch, true, Instant::now());
@@ -144,9 +154,15 @@ fn what_was_removed_is_not_let_in_until_the_removal_is_long_written() {
     assert!(queue.admits(&name(1), start, after(9)));
     assert!(!queue.admits(&name(1), start, after(10)), "a read too long");
     queue.remove(name(1), start);
-    assert!(!queue.admits(&name(1), after(1000), after(1001)), "it waits");
+    assert!(
+        !queue.admits(&name(1), after(1000), after(1001)),
+        "it waits"
+    );
     let batch = queue.next(9, 1000);
-    assert!(!queue.admits(&name(1), after(1000), after(1001)), "in flight");
+    assert!(
+        !queue.admits(&name(1), after(1000), after(1001)),
+        "in flight"
+    );
     queue.finish(batch, true, after(1002));
     assert!(!queue.admits(&name(1), after(1003), after(1004)));
     assert!(!queue.admits(&name(1), after(1005), after(1011)));

@@ -70,15 +70,20 @@ fn nothing_of_a_session_shows_and_no_two_records_are_the_same() {
         }
     }
     // Of one length, whatever the length within it.
-    assert_eq!(one.len(), sealed(&content(b"less of a secret, really, and yet it is a little longer")).len());
+    assert_eq!(
+        one.len(),
+        sealed(&content(
+            b"less of a secret, really, and yet it is a little longer"
+        ))
+        .len()
+    );
 }
 
 #[test]
 fn another_name_class_epoch_or_key_does_not_open_it() {
     let record = sealed(&content(b"payload"));
-    let refused = |keys: &Keys, name: &Name, class, epoch| {
-        open(keys, name, class, epoch, NOW, &record).err()
-    };
+    let refused =
+        |keys: &Keys, name: &Name, class, epoch| open(keys, name, class, epoch, NOW, &record).err();
     let (keys, usual, looked) = (keys(), usual(), Class::Looked);
     assert_eq!(refused(&keys, &usual, looked, EPOCH), None);
     for other in [

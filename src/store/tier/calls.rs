@@ -1,0 +1,116 @@
+//! How the store is called: within a time, with whatever may go wrong counted.
+
+use std::time::Instant;
+
+use crate::callbacks::without_panic;
+use crate::id::ContextId;
+use crate::store::name::{Class, Epoch};
+use crate::store::query::Query;
+use crate::store::record::{self, Opened, Refused};
+use crate::store::{Key, StoreError};
+use crate::sync::atomic::Ordering;
+use crate::sync::lock;
+
+use super::Tier;
+
+impl Tier {
+    /// Reads a record and opens it; whatever is wrong with it is counted.
+    pub(super) fn fetch(
+        &self,
+        query: &Query<'_>,
+        class: Class,
+        deadline: Instant,
+        read: impl FnOnce(&Key) -> Result<Option<Vec<u8>>, StoreError>,
+    ) -> Option<Opened> {
+        let name = query.name();
+        let figures = &self.figures;
+        // What is being removed is not asked for.
+        if !self.admits(query) {
+            return None;
+        }
+        let epoch = self.epoch(&name.context)?;
+        if !lock(&self.breaker).is_closed() {
+            figures.denied_breaker.add(1);
+            return None;
+        }
+        let keys = self.keys()?;
+        let key = keys.name(&name, class, epoch);
+        let record = self.call(false, deadline, || read(&key))?;
+        let Some(record) = record else {
+            figures.misses.add(1);
+            return None;
+        };
+        let wall = self.options.now();
+        let opened = match record::open(&keys, &name, class, epoch, wall, &record) {
+            Ok(opened) => opened,
+            Err(refused) => {
+                match refused {
+                    Refused::Foreign => &figures.refused_foreign,
+                    Refused::Forged => &figures.refused_forged,
+                    Refused::Expired => &figures.refused_expired,
+                    Refused::Future => &figures.refused_future,
+                }
+                .add(1);
+                return None;
+            }
+        };
+        self.admits(query).then_some(opened)
+    }
+
+    fn epoch(&self, context: &ContextId) -> Option<Epoch> {
+        match self.epochs.of(context) {
+            Ok(epoch) => Some(epoch),
+            Err(news) => {
+                self.figures.denied_epoch.add(1);
+                if news {
+                    self.queue.wake();
+                }
+                None
+            }
+        }
+    }
+
+    /// Calls the store, and counts how that went. An answer after the deadline is none, to a handshake.
+    pub(in crate::store) fn call<T>(
+        &self,
+        by_worker: bool,
+        deadline: Instant,
+        f: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Option<T> {
+        let answer = without_panic(f);
+        let now = Instant::now();
+        let figures = &self.figures;
+        let answer = match answer {
+            Some(Ok(_)) if !by_worker && now > deadline => Err(&figures.timeouts),
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(StoreError::TimedOut)) => Err(&figures.timeouts),
+            Some(Err(StoreError::Unavailable(_))) => {
+                figures.unavailable.add(1);
+                if by_worker {
+                    self.note(false, now);
+                    return None;
+                }
+                // No connection was free, which is no fault of the store's; or there is none, which the worker will find.
+                // ORDERING: Relaxed. The queue's lock carries the news.
+                if !self.worried.swap(true, Ordering::Relaxed) {
+                    self.queue.wake();
+                }
+                return None;
+            }
+            Some(Err(StoreError::Refused(_))) => Err(&figures.store_refused),
+            Some(Err(StoreError::Protocol(_))) => Err(&figures.store_garbled),
+            None => Err(&figures.store_panics),
+        };
+        self.note(answer.is_ok(), now);
+        answer.map_err(|counter| counter.add(1)).ok()
+    }
+
+    fn note(&self, well: bool, now: Instant) {
+        lock(&self.breaker).note(well, now, chance());
+    }
+}
+
+/// A number by chance, for the breaker's jitter.
+pub(in crate::store) fn chance() -> u64 {
+    getrandom::u64().unwrap_or(u64::MAX / 2)
+}

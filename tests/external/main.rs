@@ -1,0 +1,18 @@
+//! The shared tier, in front of a small store of this test's own that keeps its contract, or breaks it when told to.
+
+#![allow(missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod faults;
+mod invalidation;
+mod lifecycle;
+mod node;
+mod prefetch;
+mod removal;
+#[cfg(feature = "rustls")]
+mod rustls;
+mod sealed;
+mod sharing;
+mod single_use;
+mod store;
