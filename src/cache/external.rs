@@ -38,8 +38,9 @@ impl SessionCache {
         self.tier().map(|tier| tier.replace_keys(keys)).is_some()
     }
 
-    /// Waits until what was queued for the shared tier is written, removals and invalidations too. False if that is not so
-    /// within the limit; true without a shared tier. For tests, and before an orderly hand-over.
+    /// Waits until what was queued for the shared tier is written, removals and invalidations too, and its counts of
+    /// invalidations are known for all contexts. False if that is not so within the limit; true without a shared tier. For a
+    /// server that wants to begin with the store in reach, for an orderly hand-over, and for tests.
     pub fn settle_external(&self, limit: Duration) -> bool {
         self.tier().is_none_or(|tier| tier.settle(limit))
     }

@@ -92,10 +92,11 @@ impl Epochs {
         count.held = count.held.saturating_sub(1);
     }
 
-    /// Whether nothing waits to be counted up.
+    /// Whether all counts are known, and nothing waits to be counted up.
     pub(crate) fn is_settled(&self) -> bool {
         let counts = lock(&self.0);
-        counts.all.due == 0 && counts.own.values().all(|count| count.due == 0)
+        let settled = |count: &Count| count.current().is_some();
+        settled(&counts.all) && counts.own.values().all(settled)
     }
 
     /// What is to be counted up, and how often that was asked for.

@@ -290,7 +290,7 @@ impl Tier {
         ended
     }
 
-    /// Waits until everything is written and counted that was queued. False if that is not so in time.
+    /// Waits until everything is written and counted that was queued, and all counts are known. False if that is not so in time.
     pub(crate) fn settle(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         loop {
@@ -300,6 +300,9 @@ impl Tier {
             }
             if self.epochs.is_settled() {
                 return true;
+            }
+            if left.is_zero() {
+                return false;
             }
             thread::sleep(Duration::from_millis(1));
         }

@@ -41,7 +41,6 @@ fn a_context_is_invalidated_for_all_servers_by_one_increment() {
     a.settle();
     assert!(b.resume(1));
     assert!((0..10).all(|n| other.resume(n)));
-    assert_eq!(other.stats().invalidations_heard, 0);
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn what_waits_to_be_written_when_its_context_is_invalidated_is_not() {
     for everything in [false, true] {
         let shop = Arc::new(Shop::default());
         let node = Node::new(&shop);
-        shop.hold_writes(true);
+        let held = shop.hold_writes();
         for n in 0..10 {
             node.establish(n);
         }
@@ -77,7 +76,7 @@ fn what_waits_to_be_written_when_its_context_is_invalidated_is_not() {
         } else {
             node.cache.invalidate_context(&node.context).unwrap();
         }
-        shop.hold_writes(false);
+        drop(held);
         node.settle();
         assert!((0..10).all(|n| !node.resume(n)));
         // What was being written stands under the old count.

@@ -50,9 +50,7 @@ impl Node {
         let context = cache.context(ContextId::derive("node", &[])).unwrap();
         let node = Self { cache, context };
         // Its worker learns the counts before anything is asked, unless the store is away.
-        node.until(|stats| {
-            node.cache.settle_external(Duration::ZERO) && (stats.unavailable > 0 || node.is_ready())
-        });
+        node.until(|stats| stats.unavailable > 0 || node.cache.settle_external(Duration::ZERO));
         node
     }
 

@@ -134,7 +134,7 @@ fn a_full_queue_drops_the_newest_and_counts_it() {
     let _dog = watchdog();
     let shop = Arc::new(Shop::default());
     let node = Node::with(&shop, options().queue_entries(8).batch(1));
-    shop.hold_writes(true);
+    let held = shop.hold_writes();
     for n in 0..100 {
         assert!(node.establish(n), "the first tier has it");
     }
@@ -142,7 +142,7 @@ fn a_full_queue_drops_the_newest_and_counts_it() {
     assert!(stats.queue_dropped >= 91, "{stats:#?}");
     assert!(stats.queue_depth <= 9);
     assert!((0..100).all(|n| node.resume(n)));
-    shop.hold_writes(false);
+    drop(held);
     node.settle();
     let stats = node.stats();
     assert_eq!(stats.written + stats.queue_dropped, 100);
@@ -165,9 +165,9 @@ fn a_sweep_that_is_too_much_for_the_queue_takes_the_whole_context_from_the_store
         a.establish(n);
         a.settle();
     }
-    shop.hold_writes(true);
+    let held = shop.hold_writes();
     assert_eq!(a.cache.retain(|_| false), 100);
-    shop.hold_writes(false);
+    drop(held);
     a.settle();
     assert!(a.stats().removals_dropped > 0 && a.stats().invalidated > 0);
     b.until(|stats| stats.invalidations_heard > 0);

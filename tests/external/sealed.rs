@@ -39,7 +39,7 @@ fn a_record_that_was_changed_or_cut_short_is_a_counted_miss() {
     let _dog = watchdog();
     let changes: [fn(&mut Vec<u8>); 4] = [
         |record| record[100] ^= 1,
-        |record| record.truncate(record.len() - 64),
+        |record| record.truncate(record.len() - 10),
         // The time it expires.
         |record| record[30] ^= 1,
         |record| record.extend([0; 64]),

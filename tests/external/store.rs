@@ -51,7 +51,29 @@ struct Shelves {
     at_gate: usize,
     /// So do writes.
     writes_held: bool,
+    /// Whether one is.
+    writing: bool,
     longest_ttl: Duration,
+}
+
+/// Writes are held up.
+pub(crate) struct Held<'a>(&'a Shop);
+
+impl Held<'_> {
+    /// Waits until a write is held up.
+    pub(crate) fn wait(&self) {
+        let mut shelves = self.0.lock();
+        while !shelves.writing {
+            shelves = self.0.news.wait(shelves).unwrap();
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.lock().writes_held = false;
+        self.0.news.notify_all();
+    }
 }
 
 #[derive(Default)]
@@ -140,9 +162,10 @@ impl Shop {
         }
     }
 
-    pub(crate) fn hold_writes(&self, held: bool) {
-        self.lock().writes_held = held;
-        self.news.notify_all();
+    /// Lets no write end until the guard is dropped.
+    pub(crate) fn hold_writes(&self) -> Held<'_> {
+        self.lock().writes_held = true;
+        Held(self)
     }
 
     /// What every call begins with.
@@ -229,9 +252,12 @@ impl ExternalStore for Shop {
 
     fn write(&self, batch: &[Write<'_>], deadline: Instant) -> Result<(), StoreError> {
         let mut shelves = self.enter(deadline)?;
+        shelves.writing = true;
+        self.news.notify_all();
         while shelves.writes_held {
             shelves = self.news.wait(shelves).unwrap();
         }
+        shelves.writing = false;
         if shelves.fault == Fault::Full {
             return Err(StoreError::Refused("OOM".to_owned()));
         }

@@ -106,7 +106,16 @@ impl Tier {
     }
 
     fn note(&self, well: bool, now: Instant) {
-        lock(&self.breaker).note(well, now, chance());
+        let mut breaker = lock(&self.breaker);
+        let before = breaker.is_closed();
+        // What goes well leaves nothing to chance.
+        breaker.note(well, now, if well { 0 } else { chance() });
+        let opened = before && !breaker.is_closed();
+        drop(breaker);
+        // The worker sleeps until there is something to do, and from here on there is: a probe, in a while.
+        if opened {
+            self.queue.wake();
+        }
     }
 }
 
