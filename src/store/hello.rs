@@ -187,7 +187,7 @@ mod tests {
         let hello = records(&body(&[7; 32], Some(&extensions)), 50);
         let expected = offered(&[&[1; 32], &[3; 16]], true);
         assert_eq!(resumption_ids(&hello), expected);
-        let many = psks(&[&[1; 32]; 900]);
+        let many = psks(&[&[1; 32][..]; 900]);
         let hello = records(&body(&[], Some(&many)), 16_000);
         assert_eq!(resumption_ids(&hello).len(), MOST);
     }

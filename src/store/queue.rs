@@ -14,6 +14,9 @@ use super::name::{Class, Name};
 /// How long a tombstone stays after the removal, and after it was written. A read that takes longer lets nothing in.
 pub(crate) const TOMBSTONE: Duration = Duration::from_millis(500);
 
+/// So many places with nothing to do are not worth looking for.
+const FEW: usize = 64;
+
 /// What is to be done with a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<P> {
@@ -70,6 +73,8 @@ struct State<P> {
     order: VecDeque<(Instant, Name)>,
     puts: usize,
     removes: usize,
+    /// Places with nothing left to do.
+    voids: usize,
     tally: Tally,
     woken: bool,
     stop: bool,
@@ -99,6 +104,7 @@ impl<P> Queue<P> {
                 order: VecDeque::new(),
                 puts: 0,
                 removes: 0,
+                voids: 0,
                 tally: Tally::default(),
                 woken: false,
                 stop: false,
@@ -164,9 +170,7 @@ impl<P> Queue<P> {
                 if !state.waiting(name).is_some_and(is_it) {
                     return Cancelled::Absent;
                 }
-                let step = state.replace(name, Step::Nothing, 0);
-                state.last.remove(name);
-                return match step {
+                return match state.empty(name) {
                     Some(Step::Put(_, what)) => Cancelled::Unsent(what),
                     _ => Cancelled::Absent,
                 };
@@ -199,8 +203,7 @@ impl<P> Queue<P> {
                 .waiting(&name)
                 .is_some_and(|op| matches!(op.step, Step::Put(..)))
             {
-                state.replace(&name, Step::Nothing, 0);
-                state.last.remove(&name);
+                state.empty(&name);
             }
         }
     }
@@ -224,12 +227,18 @@ impl<P> Queue<P> {
                 state.last.remove(&op.name);
             }
             let remove = match &op.step {
-                Step::Nothing => continue,
+                Step::Nothing => {
+                    state.voids -= 1;
+                    continue;
+                }
                 Step::Remove => true,
                 Step::Put(..) => false,
             };
             *state.flight.entry(op.name).or_default() |= remove;
             batch.push(op);
+        }
+        if batch.is_empty() {
+            self.done.notify_all();
         }
         batch
     }
@@ -346,6 +355,34 @@ impl<P> State<P> {
         self.tally.bytes = self.tally.bytes - weight as u64 + bytes as u64;
         self.count(&old, -1);
         Some(old)
+    }
+
+    /// Leaves nothing to do in the place of a name's last word, which it returns. Such places are given back before they are
+    /// more than the others.
+    fn empty(&mut self, name: &Name) -> Option<Step<P>> {
+        let step = self.replace(name, Step::Nothing, 0);
+        self.last.remove(name);
+        self.voids += 1;
+        if self.voids > FEW && self.voids > self.ops.len() / 2 {
+            self.close_up();
+        }
+        step
+    }
+
+    fn close_up(&mut self) {
+        self.voids = 0;
+        let mut places = self.first..;
+        for (at, op) in (self.first..).zip(std::mem::take(&mut self.ops)) {
+            if matches!(op.step, Step::Nothing) {
+                continue;
+            }
+            let place = places.next().unwrap_or(at);
+            match self.last.get_mut(&op.name) {
+                Some(last) if *last == at => *last = place,
+                _ => {}
+            }
+            self.ops.push_back(op);
+        }
     }
 
     fn count(&mut self, step: &Step<P>, by: isize) {

@@ -185,7 +185,8 @@ impl Tier {
         };
         // A context may be so new that its count was not asked for yet.
         let known = |op: &Op<Pending>| self.epochs.of(&op.name.context).is_ok();
-        if !batch.iter().all(known) && !(self.count_up(host) && self.refresh(host, false)) {
+        let all_known = batch.iter().all(known);
+        if !all_known && (!self.count_up(host) || !self.refresh(host, false)) {
             return false;
         }
         let mut sealed = Vec::with_capacity(batch.len());

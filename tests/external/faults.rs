@@ -10,6 +10,9 @@ use crate::common::{millis, watchdog};
 use crate::node::{Node, keys, options};
 use crate::store::{Fault, Shop};
 
+/// The counter that tells of a fault.
+type Count = fn(&ExternalStats) -> u64;
+
 /// Two servers, and some sessions of the first at the store.
 fn pair() -> (Arc<Shop>, Node, Node) {
     let shop = Arc::new(Shop::default());
@@ -24,7 +27,7 @@ fn pair() -> (Arc<Shop>, Node, Node) {
 #[test]
 fn every_fault_is_a_miss_that_is_counted_and_is_over_when_the_fault_is() {
     let _dog = watchdog();
-    let cases: [(Fault, fn(&ExternalStats) -> u64); 8] = [
+    let cases: [(Fault, Count); 8] = [
         (Fault::Down, |stats| stats.unavailable),
         (Fault::Silent, |stats| stats.timeouts),
         (Fault::Late(3), |stats| stats.timeouts),

@@ -71,7 +71,7 @@ fn a_removal_takes_the_place_of_the_put_before_it_and_a_put_follows_the_removal(
     assert_eq!(queue.tally().lost, 1);
     // The removal that failed is written again, before that put; the put that failed is not.
     let batch = queue.next(9, 1000);
-    assert_eq!(written(&batch), [(1, 0)]);
+    assert_eq!(written(&batch), [(1, 0), (1, 21)]);
 }
 
 #[test]
@@ -120,6 +120,37 @@ fn a_put_is_taken_back_once_and_only_before_it_is_sent() {
     assert_eq!(cancel(&queue, 1), Cancelled::Absent);
     queue.remove(name(1), Instant::now());
     assert_eq!(cancel(&queue, 1), Cancelled::Absent);
+}
+
+#[test]
+fn what_was_taken_back_leaves_no_room_behind() {
+    let queue = Queue::new(1000, 1_000_000);
+    put(&queue, 1, 7);
+    queue.remove(name(2), Instant::now());
+    for n in 0..10_000_u32 {
+        let id = 10 + (n % 200) as u8;
+        assert!(put(&queue, id, n));
+        assert_eq!(cancel(&queue, id), Cancelled::Unsent(n));
+        assert!(lock(&queue.state).ops.len() <= 2 + 2 * FEW);
+    }
+    put(&queue, 3, 8);
+    // A name's place is found after all that.
+    queue.remove(name(1), Instant::now());
+    assert_eq!(written(&queue.next(9, 1000)), [(1, 0), (2, 0), (3, 8)]);
+}
+
+#[test]
+fn who_waits_for_the_end_hears_of_it_when_there_was_nothing_to_write() {
+    let queue = queue();
+    put(&queue, 1, 7);
+    cancel(&queue, 1);
+    let long = Duration::from_secs(30);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| queue.drained(long));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(queue.next(9, 1000).is_empty());
+        assert!(waiter.join().unwrap());
+    });
 }
 
 #[test]
