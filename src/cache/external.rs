@@ -39,7 +39,8 @@ impl SessionCache {
     }
 
     /// Waits until what was queued for the shared tier is written, removals and invalidations too, and its counts of
-    /// invalidations are known for all contexts. False if that is not so within the limit; true without a shared tier. For a
+    /// invalidations are known for all contexts. False if that is not so within the limit; true without a shared tier, and
+    /// false in a forked child, for which the store is away. For a
     /// server that wants to begin with the store in reach, for an orderly hand-over, and for tests.
     pub fn settle_external(&self, limit: Duration) -> bool {
         self.tier().is_none_or(|tier| tier.settle(limit))
@@ -76,7 +77,9 @@ impl SessionCache {
     }
 
     fn bring(&self, tier: &Tier, context: &Context, offered: &Offered) -> bool {
-        let query = tier.query(context, &offered.id);
+        let Some(query) = tier.query(context, &offered.id) else {
+            return false;
+        };
         if offered.single_use {
             return tier.warm(&query);
         }
@@ -140,7 +143,7 @@ impl SessionCache {
             return None;
         }
         let now = self.core.engine.clock.refresh();
-        let query = tier.query(context, id);
+        let query = tier.query(context, id)?;
         let claimed = usage == Usage::Once;
         let mut session = if claimed {
             tier.build(&query, now, &tier.take(&query, Class::Taken)?)?
@@ -296,7 +299,7 @@ impl SessionCache {
 /// Whether the store hands out this very session.
 fn win(tier: &Tier, context: &Context, session: &Session, class: Class) -> bool {
     let query = tier.query(context, &session.session_id());
-    let prize = tier.take(&query, class);
+    let prize = query.and_then(|query| tier.take(&query, class));
     let won = prize.is_some_and(|prize| prize.payload() == session.payload());
     if won {
         tier.count_claim();

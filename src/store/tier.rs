@@ -72,15 +72,15 @@ impl Tier {
         })
     }
 
-    /// Begins a read.
-    pub(crate) fn query<'a>(&self, context: &'a Context, id: &SessionId) -> Query<'a> {
-        Query {
+    /// Begins a read. `None` in a forked child.
+    pub(crate) fn query<'a>(&self, context: &'a Context, id: &SessionId) -> Option<Query<'a>> {
+        self.is_here().then(|| Query {
             context,
             id: *id,
             generation: context.generation(),
             began: Instant::now(),
             changes: self.epochs.changes(),
-        }
+        })
     }
 
     pub(crate) fn is_strict(&self) -> bool {
@@ -100,7 +100,7 @@ impl Tier {
     }
 
     /// A forked child has neither the worker nor a right to the parent's connections: for it the store is away.
-    pub(crate) fn is_here(&self) -> bool {
+    fn is_here(&self) -> bool {
         self.home.is_here()
     }
 
@@ -113,9 +113,6 @@ impl Tier {
 
     /// Finds a session and leaves it at the store. Concurrent look-ups of one id share one read.
     pub(crate) fn get(&self, query: &Query<'_>, class: Class, now: Time) -> Option<Session> {
-        if !self.is_here() {
-            return None;
-        }
         let deadline = query.began + self.options.read_budget;
         let read = || {
             let opened = self.fetch(query, class, deadline, |key| self.store.get(key, deadline))?;
@@ -133,9 +130,6 @@ impl Tier {
 
     /// Gets hold of a session for good: of all callers at all servers, one does.
     pub(crate) fn take(&self, query: &Query<'_>, class: Class) -> Option<Prize> {
-        if !self.is_here() {
-            return None;
-        }
         let name = query.name();
         if class == Class::Taken {
             let warm = lock(&self.warm).remove(&name);
@@ -318,6 +312,9 @@ impl Tier {
     }
 
     pub(crate) fn stats(&self) -> ExternalStats {
+        if !self.is_here() {
+            return self.figures.snapshot();
+        }
         let tally = self.queue.tally();
         let breaker = lock(&self.breaker);
         let (openings, closings) = breaker.transitions();

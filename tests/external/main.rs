@@ -2,9 +2,15 @@
 
 #![allow(missing_docs)]
 
+#[cfg(unix)]
+#[path = "../faults/child.rs"]
+#[allow(dead_code, reason = "made for another test")]
+mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+#[cfg(unix)]
+mod fork;
 mod invalidation;
 mod lifecycle;
 mod node;
