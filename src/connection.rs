@@ -8,7 +8,7 @@ use crate::cache::SessionCache;
 use crate::cache::handshake::{Shelf, Side, Usage};
 use crate::clock::Time;
 use crate::context::{Context, Generation};
-use crate::id::SessionId;
+use crate::id::{ContextId, SessionId};
 use crate::session::{Session, SessionBuilder};
 use crate::stats::Event;
 
@@ -205,18 +205,27 @@ impl Connection {
     #[doc(alias = "SSL_CTX_sess_set_new_cb")]
     #[doc(alias = "SSL_new_session_ticket")]
     pub fn establish(&mut self, session: Session) -> bool {
-        self.establish_for(session, Some(Usage::OnceProved))
+        self.establish_for(session, Usage::OnceProved, None)
     }
 
-    /// As [`establish`](Self::establish), for look-ups of this usage; with none, it stays in this process.
-    pub(crate) fn establish_for(&mut self, session: Session, usage: Option<Usage>) -> bool {
+    /// As [`establish`](Self::establish), for look-ups of this usage; with the host's context that the session's tag names.
+    pub(crate) fn establish_for(
+        &mut self,
+        session: Session,
+        usage: Usage,
+        host: Option<&ContextId>,
+    ) -> bool {
         self.finish();
         self.session = Some(session.clone());
         if matches!(self.offer, Offer::Reused { .. }) {
             self.offer = Offer::Past;
         }
         let context = &self.context;
-        let shelf = usage.map(|usage| Shelf { context, usage });
+        let shelf = Shelf {
+            context,
+            usage,
+            host,
+        };
         self.known = self.resumable && self.cache.establish(self.side, session, shelf);
         self.known
     }

@@ -67,6 +67,8 @@ mod connection;
 mod context;
 mod engine;
 mod error;
+#[cfg(any(feature = "openssl", feature = "external"))]
+mod host;
 mod id;
 #[cfg(refrain_internal)]
 #[doc(hidden)]

@@ -123,11 +123,9 @@ impl Sessions {
         let shelf = Shelf {
             context: &self.context,
             usage,
+            host: None,
         };
-        Some(
-            self.cache
-                .establish(Side::Server, session.ok()?, Some(shelf)),
-        )
+        Some(self.cache.establish(Side::Server, session.ok()?, shelf))
     }
 
     fn find(&self, key: &[u8], single_use: bool) -> Option<Vec<u8>> {

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::engine::departures::Sink;
 use crate::engine::word::Life;
 use crate::error::Error;
+use crate::host::tag_of;
 use crate::id::{ContextId, SessionId};
 use crate::removal::{End, RemovalCause};
 use crate::session::Session;
@@ -84,7 +85,8 @@ impl SessionCache {
             return tier.warm(&query);
         }
         let now = self.core.engine.clock.refresh();
-        let Some(session) = tier.get(&query, Class::Looked, now) else {
+        let tag = |host: &ContextId| self.tag_of(host);
+        let Some(session) = tier.get(&query, Class::Looked, now, &tag) else {
             return false;
         };
         self.admit(tier, &query, &session, true)
@@ -109,6 +111,12 @@ impl SessionCache {
     /// How many look-ups of a handshake may leave the process, unless it is told otherwise.
     pub(crate) fn reads_per_handshake(&self) -> Option<u32> {
         self.tier().map(Tier::reads_per_handshake)
+    }
+
+    /// The tag that sessions of a host have in this process, if there is such a host.
+    fn tag_of(&self, host: &ContextId) -> Option<u64> {
+        let number = self.core.engine.contexts.number_of(host)?;
+        Some(tag_of(number))
     }
 
     /// Whether a single-use session that was found here may be used: strictly, only if the store hands it out.
@@ -145,10 +153,11 @@ impl SessionCache {
         let now = self.core.engine.clock.refresh();
         let query = tier.query(context, id)?;
         let claimed = usage == Usage::Once;
+        let tag = |host: &ContextId| self.tag_of(host);
         let mut session = if claimed {
-            tier.build(&query, now, &tier.take(&query, Class::Taken)?)?
+            tier.build(&query, now, &tier.take(&query, Class::Taken)?, &tag)?
         } else {
-            tier.get(&query, Class::Looked, now)?
+            tier.get(&query, Class::Looked, now, &tag)?
         };
         let life = self.accept_external(&session, context, id)?;
         if !terms.want(&session) {
@@ -189,7 +198,7 @@ impl SessionCache {
         };
         let context = shelf.context.id();
         let now = self.core.engine.clock.now();
-        let queued = tier.put(context, class, session.clone(), deadline, now);
+        let queued = tier.put(context, class, session.clone(), shelf.host, (deadline, now));
         // Behind the put: a removal that came before it has not stopped it.
         if ended(&session).is_some_and(is_removal) {
             tier.remove(context, &session.session_id());

@@ -13,7 +13,7 @@ use crate::config::CacheMode;
 use crate::context::Context;
 use crate::engine::word::Life;
 use crate::engine::{Added, NotCached};
-use crate::id::SessionId;
+use crate::id::{ContextId, SessionId};
 use crate::removal::RemovalCause;
 use crate::session::Session;
 use crate::stats::Event;
@@ -64,6 +64,8 @@ pub(crate) struct Found {
 pub(crate) struct Shelf<'a> {
     pub(crate) context: &'a Context,
     pub(crate) usage: Usage,
+    /// The host's context that the session's tag names, if it does.
+    pub(crate) host: Option<&'a ContextId>,
 }
 
 /// What a TLS stack asks of a session, besides that it lives and is the right one.
@@ -93,8 +95,8 @@ impl SessionCache {
     }
 
     /// Stores a handshake's session and tells the new callback. Returns whether it is stored anywhere, so that the client
-    /// may be told its id. It goes on to the shared tier, if there is one, if it has a shelf.
-    pub(crate) fn establish(&self, side: Side, session: Session, shelf: Option<Shelf<'_>>) -> bool {
+    /// may be told its id. A server's goes on to the shared tier, if there is one.
+    pub(crate) fn establish(&self, side: Side, session: Session, shelf: Shelf<'_>) -> bool {
         let core = &self.core;
         if !self.serves(side) {
             return false;
@@ -110,7 +112,7 @@ impl SessionCache {
         if !core.engine.contexts.is_current(generation) {
             return false;
         }
-        let shelf = shelf.filter(|_| side == Side::Server && self.has_tier());
+        let shelf = Some(shelf).filter(|_| side == Side::Server && self.has_tier());
         // A handle for who else wants it: the new callback, the shared tier.
         let wanted = core.callbacks.new.is_set() || shelf.is_some();
         let kept = wanted.then(|| session.clone());

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::context::{Context, Generation};
-use crate::id::SessionId;
+use crate::id::{ContextId, SessionId};
 use crate::session::Session;
 
 use super::name::{Name, Wall};
@@ -15,6 +15,8 @@ pub(crate) struct Pending {
     pub(super) created: Wall,
     pub(super) expires: Wall,
     pub(super) not_after: Wall,
+    /// The context of the host that the session's tag names.
+    pub(super) host: Option<ContextId>,
 }
 
 /// A session that is this caller's alone.

@@ -1,8 +1,8 @@
 //! Sealed records: what a store is given, so that it learns and can change nothing.
 //!
 //! ```text
-//! version 1 | key id 4 | nonce 24 | expiry 8 || sealed: created 8, not after 8, tag 8, name length 1, payload length 4,
-//!                                               name, payload, zeros || authentication tag 16
+//! version 1 | key id 4 | nonce 24 | expiry 8 || sealed: created 8, not after 8, tag 8, host's epoch 8, name length 1,
+//!                                               host length 1, payload length 4, name, host, payload, zeros || authentication tag 16
 //! ```
 //!
 //! The whole is a multiple of 64 bytes long, so that the length tells little. What stands before the sealed part is
@@ -15,6 +15,7 @@ use chacha20poly1305::{Tag, XNonce};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::id::ContextId;
 
 use super::keys::{Keys, NONCE};
 use super::name::{Class, Epoch, Name, Wall};
@@ -23,7 +24,7 @@ use super::name::{Class, Epoch, Name, Wall};
 const VERSION: u8 = 1;
 const KEY_ID: usize = 4;
 const HEADER: usize = 1 + KEY_ID + NONCE + 8;
-const FIXED: usize = 8 + 8 + 8 + 1 + 4;
+const FIXED: usize = 8 + 8 + 8 + 8 + 1 + 1 + 4;
 const TAG: usize = 16;
 /// Records are padded to multiples of this.
 const PAD: usize = 64;
@@ -40,6 +41,8 @@ pub(crate) struct Content<'a> {
     /// When the authentication ends.
     pub(crate) not_after: Wall,
     pub(crate) tag: u64,
+    /// A second context that has a say in it, and how often that was invalidated. Its tag is this process's own affair.
+    pub(crate) host: Option<(ContextId, u64)>,
     pub(crate) server_name: &'a str,
     pub(crate) payload: &'a [u8],
 }
@@ -49,6 +52,7 @@ pub(crate) struct Opened {
     pub(crate) expires: Wall,
     pub(crate) not_after: Wall,
     pub(crate) tag: u64,
+    pub(crate) host: Option<(ContextId, u64)>,
     name: std::ops::Range<usize>,
     payload: std::ops::Range<usize>,
     plain: Zeroizing<Vec<u8>>,
@@ -91,7 +95,11 @@ pub(crate) fn seal(
     content: &Content<'_>,
 ) -> Result<Vec<u8>, Error> {
     let server_name = content.server_name.as_bytes();
-    let len = HEADER + FIXED + server_name.len() + content.payload.len() + TAG;
+    let host = content
+        .host
+        .as_ref()
+        .map_or(&[][..], |(id, _)| id.as_bytes());
+    let len = HEADER + FIXED + server_name.len() + host.len() + content.payload.len() + TAG;
     let padded = len.next_multiple_of(PAD);
     let (key_id, cipher) = keys.current();
     let mut nonce = [0; NONCE];
@@ -106,13 +114,16 @@ pub(crate) fn seal(
     record.extend_from_slice(&content.created.to_le_bytes());
     record.extend_from_slice(&content.not_after.to_le_bytes());
     record.extend_from_slice(&content.tag.to_le_bytes());
+    record.extend_from_slice(&content.host.map_or(0, |(_, epoch)| epoch).to_le_bytes());
     record.push(
         u8::try_from(server_name.len()).map_err(|_| Error::ServerNameLength {
             len: server_name.len(),
         })?,
     );
+    record.push(host.len() as u8);
     record.extend_from_slice(&(content.payload.len() as u32).to_le_bytes());
     record.extend_from_slice(server_name);
+    record.extend_from_slice(host);
     record.extend_from_slice(content.payload);
     record.resize(padded - TAG, 0);
     let sealed =
@@ -157,20 +168,19 @@ pub(crate) fn open(
         )
         .map_err(|_| Refused::Forged)?;
     let expires = number(expires);
-    let server_name = FIXED..FIXED + usize::from(plain[24]);
-    let payload_len = u32::from_le_bytes([plain[25], plain[26], plain[27], plain[28]]) as usize;
-    let payload = server_name.end..server_name.end.saturating_add(payload_len);
+    let server_name = FIXED..FIXED + usize::from(plain[32]);
+    let host = server_name.end..server_name.end + usize::from(plain[33]);
+    let payload_len = u32::from_le_bytes([plain[34], plain[35], plain[36], plain[37]]) as usize;
+    let payload = host.end..host.end.saturating_add(payload_len);
     // Whoever has the key is believed, but not with our memory.
     let sound =
         payload.end <= plain.len() && std::str::from_utf8(&plain[server_name.clone()]).is_ok();
     if !sound {
         return Err(Refused::Forged);
     }
-    let (created, not_after, tag) = (
-        number(&plain[0..8]),
-        number(&plain[8..16]),
-        number(&plain[16..24]),
-    );
+    let [created, not_after, tag, epoch] =
+        [0, 8, 16, 24].map(|from| number(&plain[from..from + 8]));
+    let host = ContextId::new(&plain[host]).ok().map(|id| (id, epoch));
     if now >= expires || now >= not_after {
         return Err(Refused::Expired);
     }
@@ -181,6 +191,7 @@ pub(crate) fn open(
         expires,
         not_after,
         tag,
+        host,
         name: server_name,
         payload,
         plain,

@@ -112,12 +112,18 @@ impl Tier {
     }
 
     /// Finds a session and leaves it at the store. Concurrent look-ups of one id share one read.
-    pub(crate) fn get(&self, query: &Query<'_>, class: Class, now: Time) -> Option<Session> {
+    pub(crate) fn get(
+        &self,
+        query: &Query<'_>,
+        class: Class,
+        now: Time,
+        tag: &dyn Fn(&ContextId) -> Option<u64>,
+    ) -> Option<Session> {
         let deadline = query.began + self.options.read_budget;
         let read = || {
             let opened = self.fetch(query, class, deadline, |key| self.store.get(key, deadline))?;
             self.figures.hits.add(1);
-            self.build(query, now, &Prize::Opened(opened))
+            self.build(query, now, &Prize::Opened(opened), tag)
         };
         match self.flights.share(query.name(), deadline, read) {
             Answer::Own(session) => session,
@@ -187,7 +193,10 @@ impl Tier {
     fn is_good(&self, query: &Query<'_>, prize: &Prize) -> bool {
         let now = self.options.now();
         let (lives, current) = match prize {
-            Prize::Opened(opened) => (now < opened.expires.min(opened.not_after), true),
+            Prize::Opened(opened) => {
+                let lives = now < opened.expires.min(opened.not_after);
+                (lives, self.is_host_current(opened))
+            }
             Prize::Own(pending) => {
                 // SAFETY: the handle is a reference.
                 let number = unsafe { pending.session.raw().context() };
@@ -198,10 +207,22 @@ impl Tier {
         lives && current
     }
 
-    /// A session of what was found, with the time that it has left, as a new one of this process.
-    pub(crate) fn build(&self, query: &Query<'_>, now: Time, prize: &Prize) -> Option<Session> {
+    /// A session of what was found, with the time that it has left, as a new one of this process. `tag` tells a host's.
+    pub(crate) fn build(
+        &self,
+        query: &Query<'_>,
+        now: Time,
+        prize: &Prize,
+        tag: &dyn Fn(&ContextId) -> Option<u64>,
+    ) -> Option<Session> {
         let (expires, not_after, tag, name) = match prize {
-            Prize::Opened(o) => (o.expires, o.not_after, o.tag, o.server_name()),
+            Prize::Opened(o) => {
+                let tag = match &o.host {
+                    Some((host, _)) => tag(host)?,
+                    None => o.tag,
+                };
+                (o.expires, o.not_after, tag, o.server_name())
+            }
             Prize::Own(p) => {
                 let name = p.session.server_name().unwrap_or_default();
                 (p.expires, p.not_after, p.session.tag(), name)
@@ -224,8 +245,8 @@ impl Tier {
         context: &ContextId,
         class: Class,
         session: Session,
-        deadline: Time,
-        now: Time,
+        host: Option<&ContextId>,
+        (deadline, now): (Time, Time),
     ) -> bool {
         if !self.is_here() {
             return false;
@@ -245,6 +266,7 @@ impl Tier {
             created,
             expires: by_wall(deadline),
             not_after: by_wall(session.not_after()),
+            host: host.copied(),
             session,
         };
         self.queue.put(name, class, pending, bytes)

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::host::host_of;
 use crate::id::ContextId;
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
@@ -257,6 +258,14 @@ impl Tier {
             return None;
         }
         let epoch = self.epochs.of(&name.context).ok()?;
+        // Likewise the host's.
+        let second = match (pending.host, host_of(pending.session.tag())) {
+            (None, _) => None,
+            (Some(id), Some(number)) if host.is_current(number) => {
+                Some((id, self.epochs.of(&id).ok()?.own))
+            }
+            (Some(_), _) => return None,
+        };
         let ends = pending.expires.min(pending.not_after);
         let ttl = record::left(ends, self.options.now()).min(LONGEST_TTL);
         if ttl.is_zero() {
@@ -266,7 +275,9 @@ impl Tier {
             created: pending.created,
             expires: pending.expires,
             not_after: pending.not_after,
-            tag: pending.session.tag(),
+            // What the tag of a host says here says nothing elsewhere.
+            tag: second.map_or(pending.session.tag(), |_| 0),
+            host: second,
             server_name: pending.session.server_name().unwrap_or_default(),
             payload: pending.session.payload(),
         };

@@ -11,7 +11,7 @@ use openssl_sys as sys;
 
 use super::attached::{Attached, Link};
 use super::der;
-use super::terms::{Terms, tag_of, unix_now, whole};
+use super::terms::{Terms, unix_now, whole};
 use super::{Sessions, UncleanShutdown, ffi};
 use crate::adapter::wipe;
 use crate::cache::handshake::{Side, Terms as _, Usage};
@@ -19,7 +19,8 @@ use crate::callbacks::without_panic;
 use crate::clock::Time;
 use crate::connection::Connection;
 use crate::context::{Context, Generation, Horizon};
-use crate::id::SessionId;
+use crate::host::tag_of;
+use crate::id::{ContextId, SessionId};
 use crate::session::Session;
 
 use foreign_types::ForeignTypeRef;
@@ -295,7 +296,7 @@ impl Installed {
             }
             _ => None,
         };
-        let host = self.host(ssl)?;
+        let (tag, host) = self.host(ssl)?;
         let resumed = ssl.session_reused();
         // SAFETY: a live session, which no cache of libssl's has.
         let timeout = unsafe {
@@ -319,7 +320,7 @@ impl Installed {
         }
         connection.set_server_name(name.as_deref());
         connection.set_not_after(until.time);
-        let mut builder = connection.session_builder(id).tag(host);
+        let mut builder = connection.session_builder(id).tag(tag);
         // One that was changed by the application.
         if timeout != self.timeout {
             builder = builder.timeout(Duration::from_secs(u64::try_from(timeout).unwrap_or(0)));
@@ -329,8 +330,7 @@ impl Installed {
         wipe(&mut payload);
         let built = built.ok()?;
         let usage = if is_tls13 { Usage::Once } else { Usage::Again };
-        // The number of another host's context means nothing to other servers.
-        connection.establish_for(built.clone(), (host == 0).then_some(usage));
+        connection.establish_for(built.clone(), usage, host.as_ref());
         connection.forget();
         let attached = Attached {
             session: built,
@@ -340,20 +340,22 @@ impl Installed {
         Some(())
     }
 
-    /// The number of the context that a server name callback has switched to, as of the connection's start, so that a
-    /// session of a host ends with that host's context, too; zero if there is no other. `None` if it is over already.
-    fn host(&self, ssl: &SslRef) -> Option<u64> {
+    /// The tag and the id of the context that a server name callback has switched to, as of the connection's start, so that a
+    /// session of a host ends with that host's context, too; zero and none if there is no other. `None` if it is over already.
+    fn host(&self, ssl: &SslRef) -> Option<(u64, Option<ContextId>)> {
+        const NONE: (u64, Option<ContextId>) = (0, None);
         let Some(host) = ssl.ssl_context().ex_data(self.indexes.installed) else {
-            return Some(0);
+            return Some(NONE);
         };
-        let own = host.sessions.context.id() == self.sessions.context.id();
+        let context = &host.sessions.context;
+        let own = context.id() == self.sessions.context.id();
         // Another cache's numbers can't be looked up in this one.
         if own || !host.sessions.cache.is_same(&self.sessions.cache) {
-            return Some(0);
+            return Some(NONE);
         }
-        match self.generation(&host.sessions.context, ssl).number() {
+        match self.generation(context, ssl).number() {
             0 => None,
-            number => Some(tag_of(number)),
+            number => Some((tag_of(number), Some(*context.id()))),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::cache::SessionCache;
 use crate::cache::handshake;
 use crate::clock::Time;
 use crate::context::Generation;
+use crate::host::host_of;
 use crate::session::Session;
 use crate::stats::Event;
 
@@ -90,19 +91,6 @@ impl handshake::Terms for Terms<'_> {
     }
 }
 
-/// What tells a host's number from a tag of the application's.
-const HOST: u64 = 0x5ef2_a1d0 << 32;
-
-/// The tag of a session of this host's context.
-pub(super) fn tag_of(host: u32) -> u64 {
-    HOST | u64::from(host)
-}
-
-/// The host's context that a tag names.
-fn host_of(tag: u64) -> Option<u32> {
-    (tag & !u64::from(u32::MAX) == HOST).then_some(tag as u32)
-}
-
 /// Whole seconds, rounded up.
 pub(super) fn whole(duration: Duration) -> i64 {
     let rounded = duration
@@ -127,6 +115,7 @@ mod tests {
     use crate::cache::handshake::Terms as _;
     use crate::clock::ManualClock;
     use crate::config::Maintenance;
+    use crate::host::tag_of;
     use crate::id::{ContextId, SessionId};
 
     /// The present of these tests, in seconds since 1970, and the authentication's lifetime.
@@ -326,15 +315,5 @@ mod tests {
         let before = seconds(SystemTime::now());
         let now = unix_now();
         assert!(before <= now && now <= seconds(SystemTime::now()));
-    }
-
-    #[test]
-    fn an_applications_tag_is_no_hosts() {
-        for host in [1, 7, u32::MAX] {
-            assert_eq!(host_of(tag_of(host)), Some(host));
-        }
-        for tag in [0, 1, 7, 1 << 40, u64::MAX, u64::from(u32::MAX)] {
-            assert_eq!(host_of(tag), None, "{tag}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! A record opens for its own name only, and only while it lives.
 
 use super::*;
-use crate::id::{ContextId, SessionId};
+use crate::id::SessionId;
 
 const NOW: Wall = 1_700_000_000_000;
 const EPOCH: Epoch = Epoch { all: 3, own: 4 };
@@ -31,6 +31,7 @@ fn content(payload: &[u8]) -> Content<'_> {
         expires: NOW + 1000,
         not_after: NOW + 5000,
         tag: 77,
+        host: None,
         server_name: "a.example",
         payload,
     }
@@ -54,9 +55,21 @@ fn what_is_sealed_comes_back() {
         assert_eq!(opened.payload(), payload);
         assert_eq!(opened.server_name(), "a.example");
         assert_eq!((opened.tag, opened.expires), (77, NOW + 1000));
-        assert_eq!(opened.not_after, NOW + 5000);
+        assert_eq!((opened.not_after, opened.host), (NOW + 5000, None));
         assert_eq!(left(opened.expires, NOW + 400), Duration::from_millis(600));
     }
+}
+
+#[test]
+fn a_host_comes_along() {
+    let host = Some((ContextId::new(b"host").unwrap(), 7));
+    let record = sealed(&Content {
+        host,
+        ..content(b"payload")
+    });
+    let opened = open_at(NOW, &record).ok().unwrap();
+    assert_eq!((opened.host, opened.payload()), (host, &b"payload"[..]));
+    assert_eq!(opened.server_name(), "a.example");
 }
 
 #[test]

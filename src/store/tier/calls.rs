@@ -54,7 +54,19 @@ impl Tier {
                 return None;
             }
         };
-        self.admits(query).then_some(opened)
+        (self.is_host_current(&opened) && self.admits(query)).then_some(opened)
+    }
+
+    /// Whether a record's host was not invalidated since.
+    pub(super) fn is_host_current(&self, opened: &Opened) -> bool {
+        let Some((host, then)) = opened.host else {
+            return true;
+        };
+        let current = self.epoch(&host).is_some_and(|epoch| epoch.own == then);
+        if !current {
+            self.figures.refused_stale.add(1);
+        }
+        current
     }
 
     fn epoch(&self, context: &ContextId) -> Option<Epoch> {
