@@ -10,12 +10,12 @@ use super::party::{
     Client, VERSIONS, Version, close, go_on, plain_server, server_with, sessions, shake,
 };
 
-const FIRST: Option<&str> = Some("first.example");
-const SECOND: Option<&str> = Some("second.example");
+pub(crate) const FIRST: Option<&str> = Some("first.example");
+pub(crate) const SECOND: Option<&str> = Some("second.example");
 
 /// A server of two hosts, whose second can be replaced.
-struct Hosts {
-    server: SslContext,
+pub(crate) struct Hosts {
+    pub(crate) server: SslContext,
     second: Arc<Mutex<SslContext>>,
 }
 
@@ -41,12 +41,12 @@ impl Hosts {
     }
 
     /// With the cache installed for the second, too.
-    fn installed(rig: &Rig) -> Self {
+    pub(crate) fn installed(rig: &Rig) -> Self {
         Self::new(rig, server_with(sessions(&rig.cache, "second")), None)
     }
 }
 
-fn invalidate(rig: &Rig, context: &str) {
+pub(crate) fn invalidate(rig: &Rig, context: &str) {
     let context = sessions(&rig.cache, context);
     rig.cache.invalidate_context(context.context()).unwrap();
 }

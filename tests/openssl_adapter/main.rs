@@ -20,6 +20,12 @@ mod renegotiation;
 mod resumption;
 mod retry;
 mod shared_store;
+#[cfg(feature = "external")]
+mod shared_tier;
+#[cfg(feature = "external")]
+#[path = "../external/store.rs"]
+#[allow(dead_code, reason = "made for another test")]
+mod shop;
 mod shutdown;
 mod sockets;
 mod store;
