@@ -17,7 +17,7 @@
 //!
 //! # What you don't
 //!
-//! * It is in one process's memory. The callbacks are where an external store comes in.
+//! * It is in one process's memory, unless a [store] is put behind it (feature `external`).
 //! * It serves stateful resumption: TLS 1.2 session ids and TLS 1.3 stateful tickets. Who resumes by self-contained
 //!   tickets needs no cache.
 //! * 64-bit targets whose allocator stays below 2^48, which is to say nearly all.
@@ -54,6 +54,7 @@
 //! | feature | what it adds | needs |
 //! |---|---|---|
 //! | none | everything but the adapters | Rust 1.85 |
+//! | `external` | the shared tier: `Builder::external`, `store::Keys`, sealed records; see `manual::external` | Rust 1.85 |
 //! | `openssl` | `adapter::openssl` for the crate openssl 0.10 | libssl 1.1.1 to 4.x with its headers |
 //! | `rustls` | `adapter::rustls` for rustls 0.23, without rustls's default features | Rust 1.85 |
 

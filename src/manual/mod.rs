@@ -4,6 +4,7 @@
 pub mod consistency {}
 #[doc = include_str!("design.md")]
 pub mod design {}
+#[cfg(feature = "external")]
 #[doc = include_str!("external.md")]
 pub mod external {}
 #[doc = include_str!("from-openssl.md")]

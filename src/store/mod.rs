@@ -1,6 +1,7 @@
 //! The second tier: a store outside the process, shared by many servers or kept across a restart.
 //!
-//! The engine knows nothing of it. What stands here is what a store has to be able to do.
+//! The engine knows nothing of it. What stands here is what a store has to be able to do, and, with the feature `external`,
+//! what the cache makes of one: see the chapter `manual::external`.
 
 #[cfg(feature = "external")]
 mod breaker;
