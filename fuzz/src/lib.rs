@@ -10,6 +10,8 @@
 //! | `rustls_store` | calls of rustls's storage, with any keys and values | every answer is a map's |
 //! | `libssl_der` | sessions and server names, as the adapter itself reads them | what libssl reads, too, it reads the same |
 //! | `ids` | ids | known is what has the right length, and the tag of this key |
+//! | `tier_hello` | ClientHellos, before any handshake | what an honest client offers is found |
+//! | `tier_record` | what a shared tier's store hands out | nothing that it makes up resumes |
 //! | `wheel` | deadlines, time, and turns of the wheel that stop anywhere | nothing early, nothing late, nothing lost |
 //!
 //! The models and the servers are those of the tests.
@@ -27,6 +29,7 @@ mod ids;
 mod operations;
 mod payload;
 mod store;
+mod tier;
 mod wheel;
 
 #[path = "../../tests/common/mod.rs"]
@@ -74,6 +77,8 @@ pub const TARGETS: &[Target] = &[
     ("rustls_store", store::run),
     ("ids", ids::run),
     ("wheel", wheel::run),
+    ("tier_hello", tier::hello),
+    ("tier_record", tier::record),
     #[cfg(feature = "openssl")]
     ("libssl_hello", hello::over_libssl),
     #[cfg(feature = "openssl")]
