@@ -51,7 +51,7 @@ figures! {
     hits,
     /// Reads that found nothing.
     misses,
-    /// Single-use sessions of this process that the store said were still to be had.
+    /// Single-use sessions found before, in the first tier or by a look, that then could be had.
     claimed,
     /// Single-use sessions that were used before they were ever sent: nobody else can have them.
     unsent,

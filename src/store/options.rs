@@ -20,8 +20,8 @@ pub enum SingleUse {
     /// servers one gets it. Costs a read per resumption. Where the store is away, the handshake is a full one.
     #[default]
     Strict,
-    /// A session that is in this process is used without asking; the store hears of it afterwards. Another server may use it
-    /// once more until then. Only for servers that accept no early data (0-RTT), because that could then be replayed.
+    /// A session that is in this process is used without asking; the store hears of it afterwards. Until then it may be used
+    /// once more, here or at another server. Only for servers that accept no early data (0-RTT), because that could then be replayed.
     BestEffortWithoutEarlyData,
 }
 

@@ -122,7 +122,6 @@ impl Tier {
         let deadline = query.began + self.options.read_budget;
         let read = || {
             let opened = self.fetch(query, class, deadline, |key| self.store.get(key, deadline))?;
-            self.figures.hits.add(1);
             self.build(query, now, &Prize::Opened(opened), tag)
         };
         match self.flights.share(query.name(), deadline, read) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::host::host_of;
 use crate::id::ContextId;
 use crate::sync::atomic::Ordering;
-use crate::sync::lock;
+use crate::sync::{lock, thread};
 
 use super::epochs::News;
 use super::keys::Keys;
@@ -20,6 +20,8 @@ use super::{Key, Write};
 const BATCH_BYTES: usize = 1 << 20;
 /// How soon what is not known is asked for again after a failure.
 const AGAIN: Duration = Duration::from_millis(50);
+/// The same, while the cache's end waits for it.
+const PAUSE: Duration = Duration::from_millis(5);
 /// No record stays at a store for longer: the longest lifetime of a TLS 1.3 ticket (RFC 8446, 4.6.1).
 const LONGEST_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How far a count is brought up again in one go.
@@ -46,6 +48,7 @@ impl Tier {
     pub(crate) fn work(&self, host: &impl Host) {
         let mut due = Instant::now();
         loop {
+            let mut may_write = true;
             self.probe();
             if self.is_well() {
                 let now = Instant::now();
@@ -53,7 +56,7 @@ impl Tier {
                     if now >= due {
                         due = now + self.options.refresh;
                     }
-                    self.write(host);
+                    may_write = self.write(host);
                 } else {
                     due = due.max(now + AGAIN);
                 }
@@ -64,7 +67,9 @@ impl Tier {
                 let breaker = lock(&self.breaker);
                 let until_due = due.saturating_duration_since(now);
                 match breaker.probe_in(now) {
-                    None => (true, until_due),
+                    None if may_write => (true, until_due),
+                    // What could not be written is not tried again at once.
+                    None => (false, until_due.min(AGAIN)),
                     Some(limit) => (false, limit),
                 }
             };
@@ -74,8 +79,8 @@ impl Tier {
         }
         let until = Instant::now() + self.options.drain;
         while Instant::now() < until && self.is_well() && !self.queue.drained(Duration::ZERO) {
-            if self.count_up(host) && self.refresh(host, false) {
-                self.write(host);
+            if !self.count_up(host) || !self.refresh(host, false) || !self.write(host) {
+                thread::sleep(PAUSE);
             }
         }
     }
@@ -167,17 +172,18 @@ impl Tier {
         self.call(true, deadline, || self.store.increment(&key, deadline))
     }
 
-    /// Writes one batch.
-    fn write(&self, host: &impl Host) {
+    /// Writes one batch, if there is one. False if that failed.
+    fn write(&self, host: &impl Host) -> bool {
         let batch = self.queue.next(self.options.batch, BATCH_BYTES);
         if batch.is_empty() {
-            return;
+            return true;
         }
         let written = self.write_batch(host, &batch);
         if !written {
             self.figures.batches_failed.add(1);
         }
         self.queue.finish(batch, written, Instant::now());
+        written
     }
 
     fn write_batch(&self, host: &impl Host, batch: &[Op<Pending>]) -> bool {

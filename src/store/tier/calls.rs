@@ -54,7 +54,11 @@ impl Tier {
                 return None;
             }
         };
-        (self.is_host_current(&opened) && self.admits(query)).then_some(opened)
+        if !self.is_host_current(&opened) || !self.admits(query) {
+            return None;
+        }
+        figures.hits.add(1);
+        Some(opened)
     }
 
     /// Whether a record's host was not invalidated since.
