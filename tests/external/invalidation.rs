@@ -145,3 +145,25 @@ fn a_store_that_has_forgotten_its_counts_is_reminded() {
     node.settle();
     assert!(Node::new(&shop).resume(1));
 }
+
+#[test]
+fn what_waits_to_be_written_when_others_invalidate_its_context_is_not_either() {
+    let _dog = watchdog();
+    let shop = Arc::new(Shop::default());
+    let (a, b) = (Node::new(&shop), Node::new(&shop));
+    let held = shop.hold_writes();
+    b.establish(1);
+    held.wait();
+    for n in 2..10 {
+        b.establish(n);
+    }
+    // The count is another's work, and no write. By the time that this server writes on, a look at it is due.
+    a.cache.invalidate_context(&a.context).unwrap();
+    a.settle();
+    std::thread::sleep(Duration::from_millis(40));
+    drop(held);
+    b.settle();
+    b.until(|stats| stats.invalidations_heard == 1);
+    assert!((1..10).all(|n| !a.resume(n) && !b.resume(n)));
+    assert_eq!(b.stats().skipped, 8);
+}

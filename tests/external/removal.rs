@@ -1,12 +1,12 @@
 //! What is removed stays removed, whatever was under way.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use refrain::{SessionCache, Time};
+use refrain::{Session, SessionCache, Time};
 
 use crate::common::{id, watchdog};
-use crate::node::{Node, best_effort, options};
+use crate::node::{Node, SOON, best_effort, options};
 use crate::store::{Fault, Shop};
 
 #[test]
@@ -172,4 +172,49 @@ fn a_sweep_that_is_too_much_for_the_queue_takes_the_whole_context_from_the_store
     assert!(a.stats().removals_dropped > 0 && a.stats().invalidated > 0);
     b.until(|stats| stats.invalidations_heard > 0);
     assert!((0..100).all(|n| !b.resume(n) && !a.resume(n)));
+}
+
+#[test]
+fn a_session_that_is_removed_before_it_is_queued_is_not_stored() {
+    let _dog = watchdog();
+    let shop = Arc::new(Shop::default());
+    let node = Node::new(&shop);
+    // The new callback stands between the first tier and the queue.
+    let (weak, context) = (Arc::new(OnceLock::new()), node.context.clone());
+    let cache = Arc::clone(&weak);
+    node.cache
+        .set_on_new(Some(Arc::new(move |session: &Session| {
+            let cache: &SessionCache = cache.get().unwrap();
+            cache.remove(&context, &session.session_id())
+        })));
+    weak.set(node.cache.clone()).unwrap();
+    node.establish(1);
+    node.settle();
+    assert_eq!(shop.len(), 0);
+    // Or the cache would own itself.
+    node.cache.set_on_new(None);
+}
+
+#[test]
+fn a_session_that_is_removed_while_it_is_queued_is_not_left_at_the_store() {
+    let _dog = watchdog();
+    let shop = Arc::new(Shop::default());
+    const MANY: u64 = 3000;
+    // None leaves in another way.
+    let large = SessionCache::builder().capacity(2 * MANY as usize);
+    let node = Node::of(large, &shop, options());
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..MANY).for_each(|n| assert!(node.establish(n), "{n}")));
+        scope.spawn(|| {
+            for n in 0..MANY {
+                let limit = Instant::now() + SOON;
+                while !node.cache.remove(&node.context, &id(n)) {
+                    assert!(Instant::now() < limit, "{n}: {:#?}", node.cache.stats());
+                    std::thread::yield_now();
+                }
+            }
+        });
+    });
+    node.settle();
+    assert_eq!(shop.len(), 0);
 }
