@@ -55,8 +55,10 @@
 //! |---|---|---|
 //! | none | everything but the adapters | Rust 1.85 |
 //! | `external` | the shared tier: `Builder::external`, `store::Keys`, sealed records; see `manual::external` | Rust 1.85 |
+//! | `metrics` | `SessionCache::publish_metrics`, for recorders of the crate metrics | Rust 1.85 |
 //! | `openssl` | `adapter::openssl` for the crate openssl 0.10 | libssl 1.1.1 to 4.x with its headers |
 //! | `rustls` | `adapter::rustls` for rustls 0.23, without rustls's default features | Rust 1.85 |
+//! | `tracing` | events of the shared tier, for subscribers of the crate tracing | Rust 1.85 |
 
 pub mod adapter;
 mod budget;
@@ -78,6 +80,8 @@ pub mod inside;
 #[doc(hidden)]
 pub mod internal;
 pub mod manual;
+#[cfg(feature = "metrics")]
+mod publish;
 mod reclaim;
 mod removal;
 mod session;

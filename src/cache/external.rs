@@ -33,6 +33,11 @@ impl SessionCache {
         Some(self.tier()?.stats())
     }
 
+    /// What went wrong when a call of the store failed last, in words; `None` if none ever has. For a log, not for decisions.
+    pub fn external_failure(&self) -> Option<String> {
+        self.tier()?.last_failure()
+    }
+
     /// Gives the shared tier other keys. What was sealed with a key that is not among them is refused from here on. False
     /// without a shared tier.
     pub fn set_external_keys(&self, keys: Keys) -> bool {

@@ -45,6 +45,8 @@ pub(crate) struct Tier {
     warm: Mutex<HashMap<Name, (Instant, Prize)>>,
     pub(super) breaker: Mutex<Breaker>,
     pub(super) figures: Figures,
+    /// What the store said when it failed last.
+    pub(super) last_failure: Mutex<Option<String>>,
     /// A handshake has found no connection: the worker shall see about it.
     pub(super) worried: AtomicBool,
     home: Home,
@@ -67,6 +69,7 @@ impl Tier {
             warm: Mutex::new(HashMap::new()),
             breaker: Mutex::new(Breaker::new(Instant::now())),
             figures: Figures::default(),
+            last_failure: Mutex::new(None),
             worried: AtomicBool::new(false),
             home: Home::here(),
         })
@@ -330,6 +333,10 @@ impl Tier {
 
     pub(crate) fn count_claim(&self) {
         self.figures.claimed.add(1);
+    }
+
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        self.is_here().then(|| lock(&self.last_failure).clone())?
     }
 
     pub(crate) fn stats(&self) -> ExternalStats {

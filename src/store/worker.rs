@@ -100,6 +100,10 @@ impl Tier {
                 .call(true, deadline, || self.store.probe(deadline))
                 .is_some();
             lock(&self.breaker).end_probe(well, Instant::now(), chance());
+            #[cfg(feature = "tracing")]
+            if begun && well {
+                tracing::info!(target: "refrain", "the shared store is well again");
+            }
         }
     }
 
@@ -143,6 +147,8 @@ impl Tier {
             News::None => true,
             News::Invalidated => {
                 self.figures.invalidations_heard.add(1);
+                #[cfg(feature = "tracing")]
+                tracing::info!(target: "refrain", context = ?which, "invalidated by another server");
                 host.invalidate(which);
                 true
             }

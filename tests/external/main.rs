@@ -22,3 +22,4 @@ mod sealed;
 mod sharing;
 mod single_use;
 mod store;
+mod watching;

@@ -95,30 +95,42 @@ impl Tier {
     ) -> Option<T> {
         let answer = without_panic(f);
         let now = Instant::now();
-        let figures = &self.figures;
-        let answer = match answer {
-            Some(Ok(_)) if !by_worker && now > deadline => Err(&figures.timeouts),
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(StoreError::TimedOut)) => Err(&figures.timeouts),
-            Some(Err(StoreError::Unavailable(_))) => {
-                figures.unavailable.add(1);
-                if by_worker {
-                    self.note(false, now);
-                    return None;
-                }
-                // No connection was free, which is no fault of the store's; or there is none, which the worker will find.
-                // ORDERING: Relaxed. The queue's lock carries the news.
-                if !self.worried.swap(true, Ordering::Relaxed) {
-                    self.queue.wake();
-                }
-                return None;
+        let failure = match answer {
+            Some(Ok(_)) if !by_worker && now > deadline => Some(StoreError::TimedOut),
+            Some(Ok(answer)) => {
+                self.note(true, now);
+                return Some(answer);
             }
-            Some(Err(StoreError::Refused(_))) => Err(&figures.store_refused),
-            Some(Err(StoreError::Protocol(_))) => Err(&figures.store_garbled),
-            None => Err(&figures.store_panics),
+            Some(Err(error)) => Some(error),
+            None => None,
         };
-        self.note(answer.is_ok(), now);
-        answer.map_err(|counter| counter.add(1)).ok()
+        let figures = &self.figures;
+        match &failure {
+            Some(StoreError::TimedOut) => &figures.timeouts,
+            Some(StoreError::Unavailable(_)) => &figures.unavailable,
+            Some(StoreError::Refused(_)) => &figures.store_refused,
+            Some(StoreError::Protocol(_)) => &figures.store_garbled,
+            None => &figures.store_panics,
+        }
+        .add(1);
+        let nobody_free = matches!(failure, Some(StoreError::Unavailable(_)) if !by_worker);
+        let text = match failure {
+            Some(error) => error.to_string(),
+            None => "the store's code panicked".to_owned(),
+        };
+        #[cfg(feature = "tracing")]
+        tracing::debug!(target: "refrain", error = text, by_worker, "a call of the shared store failed");
+        *lock(&self.last_failure) = Some(text);
+        if !nobody_free {
+            self.note(false, now);
+            return None;
+        }
+        // No connection was free, which is no fault of the store's; or there is none, which the worker will find.
+        // ORDERING: Relaxed. The queue's lock carries the news.
+        if !self.worried.swap(true, Ordering::Relaxed) {
+            self.queue.wake();
+        }
+        None
     }
 
     fn note(&self, well: bool, now: Instant) {
@@ -127,7 +139,14 @@ impl Tier {
         // What goes well leaves nothing to chance.
         breaker.note(well, now, if well { 0 } else { chance() });
         let opened = before && !breaker.is_closed();
+        #[cfg(feature = "tracing")]
+        let pause = breaker.probe_in(now);
         drop(breaker);
+        #[cfg(feature = "tracing")]
+        if opened {
+            let error = lock(&self.last_failure).clone();
+            tracing::warn!(target: "refrain", error, ?pause, "the shared store fails: it is left alone");
+        }
         // The worker sleeps until there is something to do, and from here on there is: a probe, in a while.
         if opened {
             self.queue.wake();
