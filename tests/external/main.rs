@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod chaos;
 #[cfg(unix)]
 #[path = "../faults/child.rs"]
 #[allow(dead_code, reason = "made for another test")]
