@@ -96,7 +96,7 @@ fn a_remove_callback_that_drops_the_last_handle_ends_everything() {
     let node = Node::of(builder, &shop, options());
     node.establish(1);
     node.establish(2);
-    let Node { cache, context } = node;
+    let (cache, context) = node.into_parts();
     assert!(cache.remove(&context, &id(1)));
     *held.lock().unwrap() = Some(cache);
     drop(context);

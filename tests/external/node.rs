@@ -34,6 +34,7 @@ pub(crate) fn best_effort() -> ExternalOptions {
 pub(crate) struct Node {
     pub(crate) cache: SessionCache,
     pub(crate) context: Context,
+    shop: Arc<Shop>,
 }
 
 impl Node {
@@ -48,10 +49,20 @@ impl Node {
     pub(crate) fn of(builder: Builder, shop: &Arc<Shop>, options: ExternalOptions) -> Self {
         let cache = builder.external(Arc::clone(shop), options).build().unwrap();
         let context = cache.context(ContextId::derive("node", &[])).unwrap();
-        let node = Self { cache, context };
+        let shop = Arc::clone(shop);
+        let node = Self {
+            cache,
+            context,
+            shop,
+        };
         // Its worker learns the counts before anything is asked, unless the store is away.
         node.until(|stats| stats.unavailable > 0 || node.cache.settle_external(Duration::ZERO));
         node
+    }
+
+    /// The cache and the context alone.
+    pub(crate) fn into_parts(self) -> (SessionCache, Context) {
+        (self.cache, self.context)
     }
 
     /// Whether reads go to the store: the counts are known.
@@ -101,7 +112,19 @@ impl Node {
     }
 
     /// A client comes back with a session that it may use again.
+    ///
+    /// A machine that is busy may stop a thread for longer than any read may take: then the client comes once more.
     pub(crate) fn resume(&self, n: u64) -> bool {
+        loop {
+            let late = self.stats().timeouts;
+            let resumed = self.try_resume(n);
+            if resumed || self.stats().timeouts == late || !self.shop.is_well() {
+                return resumed;
+            }
+        }
+    }
+
+    fn try_resume(&self, n: u64) -> bool {
         let mut connection = self.cache.accept(&self.context);
         let found = connection.resume(id(n)).map(|s| s.payload().to_vec());
         connection.finish();

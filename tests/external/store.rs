@@ -98,6 +98,12 @@ impl Shop {
         self.news.notify_all();
     }
 
+    /// Whether it keeps its contract at the moment.
+    pub(crate) fn is_well(&self) -> bool {
+        let shelves = self.lock();
+        shelves.fault == Fault::None && !shelves.gate_closed
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().records.len()
     }
