@@ -153,7 +153,7 @@ impl Connection {
         self.server_name = name.map(|name| name.to_ascii_lowercase().into());
     }
 
-    /// How many look-ups of a handshake may reach the get callback, instead of [`EXTERNAL_LOOKUPS`]. Further ones are
+    /// How many look-ups of a handshake may reach the get callback and a shared tier, instead of [`EXTERNAL_LOOKUPS`]. Further ones are
     /// misses, counted in [`Stats::external_denied`](crate::Stats::external_denied).
     pub fn set_external_lookups(&mut self, limit: u32) {
         self.external_limit = limit;

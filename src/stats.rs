@@ -52,10 +52,10 @@ pub struct Stats {
     /// Lookups that found a session past its deadline, and such sessions of the get callback.
     #[doc(alias = "SSL_CTX_sess_timeouts")]
     pub timeouts: u64,
-    /// Sessions that the get callback supplied, before they were checked.
+    /// Sessions that the get callback or a shared tier supplied, before they were checked.
     #[doc(alias = "SSL_CTX_sess_cb_hits")]
     pub external_hits: u64,
-    /// Calls of the get callback that were not made, because a handshake (with rustls, a thread) had used up its look-ups.
+    /// Calls of the get callback and reads of a shared tier that were not made, because a handshake (with rustls, a thread) had used up its look-ups.
     pub external_denied: u64,
     /// Sessions that a handshake found and did not resume, because they are bound to another server name: also misses.
     pub wrong_name: u64,

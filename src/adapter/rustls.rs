@@ -77,7 +77,8 @@ impl Sessions {
     }
 
     /// As [`new`](Self::new), with a bound of its own on the look-ups that one thread may make by the get callback in a
-    /// second. One ClientHello can carry hundreds of ids; those beyond the bound are misses.
+    /// second. One ClientHello can carry hundreds of ids; those beyond the bound are misses. With a shared tier it bounds the
+    /// reads of the store, of which strict single use makes one for each resumption of TLS 1.3.
     ///
     /// # Errors
     ///
