@@ -241,7 +241,11 @@ impl Cells {
         Arc::new(Self {
             budget: CachePadded::new(Budget::new(limit)),
             shards: (0..shards).map(|_| CachePadded::default()).collect(),
-            events: Box::new(std::array::from_fn(|_| CachePadded::default())),
+            events: (0..=THREAD_NUMBERS)
+                .map(|_| CachePadded::default())
+                .collect::<Box<[_]>>()
+                .try_into()
+                .expect("as many as the type says"),
             never_added: Counter::default(),
             external_hits: Counter::default(),
             external_denied: Counter::default(),

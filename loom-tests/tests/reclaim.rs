@@ -266,9 +266,9 @@ fn domain_with_nested_pins() {
 /// Threads: pin, look, read, unpin; unlink, defer, advance. Protects: `Place::set` (its Release), `asymmetric::light` in
 /// `Place::pin`, `asymmetric::heavy` and the Acquire in `Places::pinned`.
 #[test]
-fn places_against_one_reader() {
+fn asymmetric_against_one_reader() {
     two(
-        "places_against_one_reader",
+        "asymmetric_against_one_reader",
         &["read", "missed", "in time", "with the domain"],
         promise::against_one_reader::<Asymmetric>,
     );
@@ -279,9 +279,9 @@ fn places_against_one_reader() {
 /// Threads: pin, look, read, unpin; the same; unlink, defer, advance. Protects: `Places::take`, `Place::give_back`,
 /// `Waiting::advance`.
 #[test]
-fn places_against_two_readers() {
+fn asymmetric_against_two_readers() {
     three(
-        "places_against_two_readers",
+        "asymmetric_against_two_readers",
         &[
             "both read",
             "one read",
@@ -297,9 +297,9 @@ fn places_against_two_readers() {
 ///
 /// Threads: pin, pin, unpin, look, read, unpin; unlink, defer, advance. Protects: `Place::unpin_other`.
 #[test]
-fn places_with_nested_pins() {
+fn asymmetric_with_nested_pins() {
     two(
-        "places_with_nested_pins",
+        "asymmetric_with_nested_pins",
         &["read", "missed", "in time", "with the domain"],
         promise::with_nested_pins::<Asymmetric>,
     );
