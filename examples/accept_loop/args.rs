@@ -36,6 +36,7 @@ TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the c
   --flush N           Put N more sessions into the cache, 1 to 10000000, and flush them when half of the connections
                       are made. Handshakes that the flush meets are reported by themselves. Needs a timeout of a
                       minute or more, and a cache that can be flushed: {FLUSHES}
+  --no-replays        Send no hello again: then every cache has the same load, and the run measures better than it checks
   --json              Print one JSON object on standard output and nothing else there
 
   --listen ADDR       Serve a short page over HTTP/1.0 to real clients at ADDR (such as 127.0.0.1:8443; port 0 lets the
@@ -108,6 +109,8 @@ pub(crate) struct Options {
     pub(crate) cache: CacheKind,
     /// Sessions that are flushed meanwhile.
     pub(crate) flush: Option<usize>,
+    /// Whether recorded hellos are sent again.
+    pub(crate) replays: bool,
     pub(crate) json: bool,
     /// The addresses to try, in order; `None` for the run on loopback.
     pub(crate) listen: Option<Vec<SocketAddr>>,
@@ -139,6 +142,7 @@ pub(crate) fn parse(
         capacity: 20_480,
         cache: CacheKind::Refrain,
         flush: None,
+        replays: true,
         json: false,
         listen: None,
         ca_out: None,
@@ -180,6 +184,7 @@ pub(crate) fn parse(
             Long("flush") => {
                 options.flush = Some(whole(&mut parser, "--flush", 1, 10_000_000)? as usize);
             }
+            Long("no-replays") => options.replays = false,
             Long("json") => options.json = true,
             Long("listen") => options.listen = Some(addresses(&parser.value()?.string()?)?),
             Long("ca-out") => options.ca_out = Some(parser.value()?.into()),

@@ -32,6 +32,8 @@ pub(crate) struct Fleet {
     /// One configuration per version, with its name; the clients take turns with them.
     pub(crate) versions: Vec<(&'static str, ClientConfig)>,
     pub(crate) checker: Arc<Checker>,
+    /// Whether TLS 1.3 hellos are recorded and sent again.
+    pub(crate) replays: bool,
     /// How far the flush is.
     pub(crate) stage: Arc<Stage>,
 }
@@ -124,7 +126,9 @@ impl Fleet {
             .as_ref()
             .is_some_and(|offer| self.checker.is_live(&offer.id));
         let single_use = offer.as_ref().is_some_and(|offer| offer.single_use);
-        let plan = single_use.then(|| tally.next_plan()).flatten();
+        let plan = (single_use && self.replays)
+            .then(|| tally.next_plan())
+            .flatten();
         let Replayed {
             original,
             offered,
