@@ -199,6 +199,43 @@ fn handshakes_of_the_examples_are_told_with_and_without_a_flush() {
     }
 }
 
+/// The checks are in the program, which panics if an operation does not do what it is counted as.
+#[test]
+fn every_operation_that_is_counted_does_what_it_says() {
+    let counting = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_instructions"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let list = String::from_utf8(counting(&["--list"]).stdout).unwrap();
+    let operations: Vec<_> = list.lines().collect();
+    for known in ["refrain with", "refrain expire", "papaya take"] {
+        assert!(operations.contains(&known), "{list}");
+    }
+    // It hands out clones and lends nothing.
+    assert!(!operations.contains(&"quick_cache with"), "{list}");
+    for operation in operations {
+        let (subject, name) = operation.split_once(' ').unwrap();
+        let run = counting(&[subject, name, "1"]);
+        assert!(run.status.success(), "{operation}: {run:?}");
+        let counted = String::from_utf8(run.stdout).unwrap();
+        let batch = if matches!(name, "expire" | "flush") {
+            20_000
+        } else {
+            2_000
+        };
+        assert_eq!(counted.trim(), batch.to_string(), "{operation}");
+    }
+    for nonsense in [
+        &["refrain", "nothing-such", "1"][..],
+        &["refrain", "with", "x"],
+        &[],
+    ] {
+        assert_eq!(counting(nonsense).status.code(), Some(2));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_keeps_what_it_has() {
