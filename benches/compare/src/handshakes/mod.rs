@@ -58,6 +58,9 @@ pub(crate) fn run(options: &Options, mut shown: impl FnMut(&Scene)) -> Result<Ou
     let progress = Progress::start((runs * rounds) as u64);
     let mut outcome = Outcome::default();
     for (mut scene, program) in cases {
+        if stop::is_asked() {
+            break;
+        }
         progress.begin(scene.title());
         let caches = scene.rows.len();
         for turn in 0..rounds * caches {
@@ -144,8 +147,11 @@ impl Scene {
             n => format!("{n} server threads"),
         };
         let flush = self.load.flush.map(|sessions| {
-            let one_of = sessions / 1000;
-            format!(" while {one_of} thousand sessions are flushed")
+            let sessions = match sessions {
+                MANY => "a million".to_owned(),
+                other => format!("{} thousand", other / 1000),
+            };
+            format!(" while {sessions} sessions are flushed")
         });
         format!(
             "TLS {tls} by {}, {threads}{}",
