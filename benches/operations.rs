@@ -5,17 +5,20 @@
 
 #![allow(missing_docs, reason = "a program, not an interface")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use refrain::{
-    Context, ContextId, Maintenance, ManualClock, Session, SessionCache, SessionId, Time,
+    Builder, CacheMode, Context, ContextId, Maintenance, ManualClock, Session, SessionCache,
+    SessionId, Time,
 };
 
 const LIVE: usize = 20_000;
 const PAYLOAD: [u8; 256] = [0x5a; 256];
+/// Operations between which, off the clock, what they need is made and what they leave is put in order.
+const BATCH: usize = 2000;
 
 /// A small generator of pseudo-random numbers (xorshift), the same in every run.
 struct Random(Cell<u64>);
@@ -44,11 +47,12 @@ impl Random {
 }
 
 fn cache(capacity: usize) -> (SessionCache, Context) {
-    let cache = SessionCache::builder()
-        .capacity(capacity)
-        .byte_budget(capacity * 4096)
-        .build()
-        .unwrap();
+    built(SessionCache::builder(), capacity)
+}
+
+fn built(builder: Builder, capacity: usize) -> (SessionCache, Context) {
+    let builder = builder.capacity(capacity).byte_budget(capacity * 4096);
+    let cache = builder.build().unwrap();
     let context = cache.context(ContextId::derive("bench", &[])).unwrap();
     (cache, context)
 }
@@ -62,6 +66,26 @@ fn fill(cache: &SessionCache, context: &Context, random: &Random, n: usize) -> V
             id
         })
         .collect()
+}
+
+/// The time that `one` takes for each of so many things that `prepare` makes. `after` comes after a batch of them.
+fn in_batches<T>(
+    times: u64,
+    prepare: impl Fn(usize) -> Vec<T>,
+    one: impl Fn(T),
+    after: impl Fn(),
+) -> Duration {
+    let mut left = times as usize;
+    let mut spent = Duration::ZERO;
+    while left > 0 {
+        let batch = prepare(left.min(BATCH));
+        left -= batch.len();
+        let begin = Instant::now();
+        batch.into_iter().for_each(&one);
+        spent += begin.elapsed();
+        after();
+    }
+    spent
 }
 
 fn lookups(c: &mut Criterion) {
@@ -88,9 +112,41 @@ fn lookups(c: &mut Criterion) {
                 .map(|session| black_box(session.payload()[0]))
         })
     });
+    group.bench_function("contains", |b| b.iter(|| cache.contains(&context, pick())));
     let absent: Vec<_> = (0..LIVE).map(|_| random.id()).collect();
     group.bench_function("miss", |b| {
         b.iter(|| cache.contains(&context, &absent[random.next() as usize % LIVE]))
+    });
+    group.finish();
+}
+
+/// Look-ups that postpone the session's deadline, each of them.
+fn touch(c: &mut Criterion) {
+    let random = Random::new(4);
+    let clock = ManualClock::new();
+    let builder = SessionCache::builder()
+        .mode(CacheMode::default() | CacheMode::UPDATE_TIME)
+        .clock(clock.clone());
+    let (cache, context) = built(builder, 2 * LIVE);
+    let ids = fill(&cache, &context, &random, LIVE);
+    let mut group = c.benchmark_group("lookup");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("touch", |b| {
+        b.iter_custom(|times| {
+            in_batches(
+                times,
+                |n| {
+                    clock.advance(Duration::from_secs(1));
+                    cache.now();
+                    let begin = random.next() as usize % (LIVE - n);
+                    ids[begin..begin + n].to_vec()
+                },
+                |id| {
+                    cache.with(&context, &id, |session| black_box(session.payload()[0]));
+                },
+                || (),
+            )
+        })
     });
     group.finish();
 }
@@ -117,6 +173,44 @@ fn changes(c: &mut Criterion) {
         b.iter(|| full.add(Session::new(&context, random.id(), &PAYLOAD).unwrap()))
     });
 
+    let (roomy, context) = cache(2 * LIVE);
+    let ids = fill(&roomy, &context, &random, LIVE);
+    let added = RefCell::new(Vec::new());
+    group.bench_function("add", |b| {
+        b.iter_custom(|times| {
+            in_batches(
+                times,
+                |n| {
+                    let new: Vec<_> = (0..n).map(|_| random.id()).collect();
+                    let session = |id: &SessionId| Session::new(&context, *id, &PAYLOAD).unwrap();
+                    let sessions = new.iter().map(session).collect();
+                    added.replace(new);
+                    sessions
+                },
+                |session| assert!(roomy.add(session).is_cached()),
+                || {
+                    let removed = |id: &SessionId| roomy.remove(&context, id);
+                    assert!(added.borrow().iter().all(removed));
+                    roomy.settle();
+                },
+            )
+        })
+    });
+    group.bench_function("replace", |b| {
+        b.iter_custom(|times| {
+            in_batches(
+                times,
+                |n| {
+                    let begin = random.next() as usize % (LIVE - n);
+                    let session = |id: &SessionId| Session::new(&context, *id, &PAYLOAD).unwrap();
+                    ids[begin..begin + n].iter().map(session).collect()
+                },
+                |session| assert!(roomy.add(session).is_cached()),
+                || roomy.settle(),
+            )
+        })
+    });
+
     // The same allocation, one live allocation replaced each time, in a map that nobody shares.
     let mut map: hashbrown::HashMap<SessionId, Session, ahash::RandomState> = Default::default();
     let mut queue = std::collections::VecDeque::new();
@@ -132,6 +226,71 @@ fn changes(c: &mut Criterion) {
     });
     group.bench_function("allocate and wipe", |b| {
         b.iter(|| Session::new(&context, random.id(), &PAYLOAD).unwrap())
+    });
+    group.finish();
+}
+
+fn endings(c: &mut Criterion) {
+    let random = Random::new(5);
+    let (cache, context) = cache(2 * LIVE);
+    fill(&cache, &context, &random, LIVE);
+    let mut group = c.benchmark_group("end");
+    group.throughput(Throughput::Elements(1));
+    let ids = |n| fill(&cache, &context, &random, n);
+    group.bench_function("take", |b| {
+        b.iter_custom(|times| {
+            let take = |id| assert!(cache.take(&context, &id).is_some());
+            in_batches(times, ids, take, || cache.settle())
+        })
+    });
+    group.bench_function("take_exact", |b| {
+        b.iter_custom(|times| {
+            let handles = |n| {
+                let ids = ids(n);
+                let handles = ids.iter().map(|id| cache.get(&context, id).unwrap());
+                handles.collect()
+            };
+            let take = |session: Session| assert!(cache.take_exact(&session));
+            in_batches(times, handles, take, || cache.settle())
+        })
+    });
+    group.bench_function("remove", |b| {
+        b.iter_custom(|times| {
+            let remove = |id| assert!(cache.remove(&context, &id));
+            in_batches(times, ids, remove, || cache.settle())
+        })
+    });
+    group.finish();
+}
+
+/// What is nobody's handshake, one call each.
+fn chores(c: &mut Criterion) {
+    let random = Random::new(6);
+    let by_hand = || SessionCache::builder().maintenance(Maintenance::Manual);
+    let mut group = c.benchmark_group("chore");
+    let (cache, context) = built(by_hand(), 2 * LIVE);
+    fill(&cache, &context, &random, LIVE);
+    group.bench_function("stats", |b| b.iter(|| cache.stats()));
+    group.bench_function("maintain, nothing to do", |b| {
+        b.iter(|| cache.run_maintenance())
+    });
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("maintain, 2000 taken", |b| {
+        let taken = || {
+            for id in fill(&cache, &context, &random, BATCH) {
+                assert!(cache.take(&context, &id).is_some());
+            }
+        };
+        b.iter_batched(taken, |()| cache.settle(), BatchSize::PerIteration)
+    });
+    group.finish();
+
+    // In constant time, whatever is in it.
+    let mut group = c.benchmark_group("chore");
+    let (cache, context) = built(by_hand(), 2 * LIVE);
+    fill(&cache, &context, &random, LIVE);
+    group.bench_function("invalidate", |b| {
+        b.iter(|| cache.invalidate_context(&context).unwrap())
     });
     group.finish();
 }
@@ -182,5 +341,5 @@ fn expiry(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lookups, changes, expiry);
+criterion_group!(benches, lookups, touch, changes, endings, chores, expiry);
 criterion_main!(benches);

@@ -8,7 +8,7 @@ mod whole;
 
 #[cfg(crossbeam_loom)]
 pub use grace::Crossbeam;
-pub use grace::{Epochs, Local, Memory, Modelled, Pin};
+pub use grace::{Asymmetric, Epochs, Local, Memory, Modelled, Pin, Placed, Reader};
 pub use whole::Whole;
 
 use std::sync::Arc;

@@ -219,7 +219,7 @@ pub(crate) struct Cells {
     pub(crate) budget: CachePadded<Budget>,
     pub(crate) shards: Box<[CachePadded<ShardCells>]>,
     /// For each numbered thread, and one for all the others.
-    events: Box<[CachePadded<Events>]>,
+    events: Box<[CachePadded<Events>; THREAD_NUMBERS + 1]>,
     pub(crate) never_added: Counter,
     pub(crate) external_hits: Counter,
     pub(crate) external_denied: Counter,
@@ -243,7 +243,9 @@ impl Cells {
             shards: (0..shards).map(|_| CachePadded::default()).collect(),
             events: (0..=THREAD_NUMBERS)
                 .map(|_| CachePadded::default())
-                .collect(),
+                .collect::<Box<[_]>>()
+                .try_into()
+                .expect("as many as the type says"),
             never_added: Counter::default(),
             external_hits: Counter::default(),
             external_denied: Counter::default(),
@@ -275,12 +277,11 @@ impl Cells {
     /// a line that the surplus threads share.
     #[inline]
     pub(crate) fn count(&self, event: Event) {
-        let number = thread_number();
-        let counter = &self.events[number.unwrap_or(THREAD_NUMBERS)][event as usize];
-        if number.is_some() {
-            counter.bump_owned();
-        } else {
-            counter.add(1);
+        match thread_number() {
+            Some(number) => self.events[number][event as usize].bump_owned(),
+            None => {
+                self.events[THREAD_NUMBERS][event as usize].add(1);
+            }
         }
     }
 

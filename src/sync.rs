@@ -17,12 +17,10 @@
 mod imp {
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        pub(crate) use std::sync::atomic::compiler_fence;
         #[cfg(any(not(target_arch = "x86_64"), miri, refrain_modelled))]
         pub(crate) use std::sync::atomic::fence;
         pub(crate) use std::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, compiler_fence,
         };
     }
     pub(crate) mod thread {
@@ -125,6 +123,8 @@ mod imp {
     }
 }
 
+#[cfg(not(refrain_modelled))]
+pub(crate) mod asymmetric;
 mod home;
 
 pub(crate) use crossbeam_utils::CachePadded;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::numbers::{timeout, whole};
-use crate::stack::{CACHE_HELP, LIBRARY, PROGRAM};
+use crate::stack::{CACHE_HELP, FLUSHES, LIBRARY, PROGRAM};
 
 /// What `--help` prints.
 pub(crate) fn help() -> String {
@@ -33,6 +33,10 @@ TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the c
                       [default: 7200]
   --capacity N        Sessions the cache holds before it evicts, 1 to 16777216 [default: 20480]
   {CACHE_HELP}
+  --flush N           Put N more sessions into the cache, 1 to 10000000, and flush them when half of the connections
+                      are made. Handshakes that the flush meets are reported by themselves. Needs a timeout of a
+                      minute or more, and a cache that can be flushed: {FLUSHES}
+  --no-replays        Send no hello again: then every cache has the same load, and the run measures better than it checks
   --json              Print one JSON object on standard output and nothing else there
 
   --listen ADDR       Serve a short page over HTTP/1.0 to real clients at ADDR (such as 127.0.0.1:8443; port 0 lets the
@@ -103,6 +107,10 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     pub(crate) capacity: usize,
     pub(crate) cache: CacheKind,
+    /// Sessions that are flushed meanwhile.
+    pub(crate) flush: Option<usize>,
+    /// Whether recorded hellos are sent again.
+    pub(crate) replays: bool,
     pub(crate) json: bool,
     /// The addresses to try, in order; `None` for the run on loopback.
     pub(crate) listen: Option<Vec<SocketAddr>>,
@@ -110,6 +118,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// What the cache is built for: with what is flushed.
+    pub(crate) fn room(&self) -> usize {
+        self.capacity + self.flush.unwrap_or(0)
+    }
+
     /// The wheel's tick: a second, or less where a short timeout would otherwise expire in lumps.
     pub(crate) fn tick(&self) -> Duration {
         (self.timeout / 20).clamp(Duration::from_millis(10), Duration::from_secs(1))
@@ -128,6 +141,8 @@ pub(crate) fn parse(
         timeout: Duration::from_secs(7200),
         capacity: 20_480,
         cache: CacheKind::Refrain,
+        flush: None,
+        replays: true,
         json: false,
         listen: None,
         ca_out: None,
@@ -166,6 +181,10 @@ pub(crate) fn parse(
                     }
                 };
             }
+            Long("flush") => {
+                options.flush = Some(whole(&mut parser, "--flush", 1, 10_000_000)? as usize);
+            }
+            Long("no-replays") => options.replays = false,
             Long("json") => options.json = true,
             Long("listen") => options.listen = Some(addresses(&parser.value()?.string()?)?),
             Long("ca-out") => options.ca_out = Some(parser.value()?.into()),
@@ -175,6 +194,12 @@ pub(crate) fn parse(
     }
     if options.listen.is_none() && options.ca_out.is_some() {
         return Err("--ca-out goes with --listen".into());
+    }
+    if options.listen.is_some() && options.flush.is_some() {
+        return Err("--flush belongs to a run and does not go with --listen".into());
+    }
+    if options.flush.is_some() && options.timeout < Duration::from_secs(60) {
+        return Err("--flush needs a timeout of a minute or more".into());
     }
     if options.listen.is_some() && options.json {
         return Err("--json reports a run and does not go with --listen".into());

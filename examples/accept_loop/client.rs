@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, Stream};
 
 use crate::checker::Checker;
+use crate::flood::Stage;
 use crate::hello::{self, Offer};
 use crate::net::Bounded;
 use crate::pki::newcomer;
@@ -31,6 +32,10 @@ pub(crate) struct Fleet {
     /// One configuration per version, with its name; the clients take turns with them.
     pub(crate) versions: Vec<(&'static str, ClientConfig)>,
     pub(crate) checker: Arc<Checker>,
+    /// Whether TLS 1.3 hellos are recorded and sent again.
+    pub(crate) replays: bool,
+    /// How far the flush is.
+    pub(crate) stage: Arc<Stage>,
 }
 
 /// One client.
@@ -121,22 +126,25 @@ impl Fleet {
             .as_ref()
             .is_some_and(|offer| self.checker.is_live(&offer.id));
         let single_use = offer.as_ref().is_some_and(|offer| offer.single_use);
-        let plan = single_use.then(|| tally.next_plan()).flatten();
+        let plan = (single_use && self.replays)
+            .then(|| tally.next_plan())
+            .flatten();
         let Replayed {
             original,
             offered,
             accepted,
         } = replay::around(plan, self.server, &first_flight, |mut connection| {
-            let began = Instant::now();
+            let (began, stage) = (Instant::now(), self.stage.now());
             connection.write_all(&first_flight)?;
             let latency = finish(&mut tls, &mut connection, began)?;
-            Ok::<_, io::Error>((tls.handshake_kind(), latency))
+            let flushed = self.stage.saw_flush(stage);
+            Ok::<_, io::Error>((tls.handshake_kind(), latency, flushed))
         })?;
         tally.replays_offered += offered;
         tally.replays_accepted += accepted;
-        let (kind, latency) = original?;
+        let (kind, latency, flushed) = original?;
         let resumed = kind == Some(HandshakeKind::Resumed);
-        tally.handshake(resumed, preparing + latency);
+        tally.handshake(resumed, flushed, preparing + latency);
         if let Some(offer) = offer {
             self.judge(&offer, client.version, live, resumed, accepted, tally);
         }

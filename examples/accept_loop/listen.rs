@@ -14,7 +14,7 @@ use crate::args::Options;
 use crate::books::Callbacks;
 use crate::pki::Pki;
 use crate::report;
-use crate::server::Server;
+use crate::server::{Served, Server};
 use crate::stack::Stack;
 use crate::store;
 
@@ -33,7 +33,8 @@ pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<S
     let cache = store::open(options, move |_, cause| counted.count(cause))?;
     let pki = Pki::generate()?;
     let stack = Stack::open(options, &pki, cache.as_ref(), None)?;
-    let server = Server::start(addresses, options.threads, stack)?;
+    let served = Arc::new(Served::default());
+    let server = Server::start(addresses, options.threads, stack, Arc::clone(&served))?;
     if let Some(path) = &options.ca_out {
         fs::write(path, pki.ca_pem()).map_err(|error| {
             Failure::broken(format!("could not write {}: {error}", path.display()))
@@ -44,7 +45,6 @@ pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<S
         server.address()
     ));
 
-    let served = server.served();
     while signals.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
         let statistics = cache.as_ref().map_or(String::new(), |cache| {
             format!("; {}", report::statistics(&cache.stats()))

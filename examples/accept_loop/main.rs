@@ -17,6 +17,7 @@ mod books;
 mod checked;
 mod checker;
 mod client;
+mod flood;
 mod hello;
 mod library;
 mod listen;

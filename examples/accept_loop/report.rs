@@ -54,6 +54,17 @@ impl Display for Text<'_> {
             let [count, rate] = [count, rate].map(|number| HumanCount(number).to_string());
             row(f, [kind.to_owned(), count, rate, p50, p99, p999])?;
         }
+        if let Some(flushed) = &outcome.flushed {
+            let met = &tally.flushed;
+            writeln!(
+                f,
+                "\nflush      of {} sessions took {:.3} s and met {} handshakes, the slowest of {:.3} ms",
+                HumanCount(flushed.sessions as u64),
+                flushed.took.as_secs_f64(),
+                HumanCount(met.count()),
+                met.quantile(1.0).as_secs_f64() * 1e3,
+            )?;
+        }
 
         let (live, resumed) = (outcome.offered_live(), tally.resumed_live);
         write!(
@@ -155,6 +166,12 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
         "full_per_second": full as f64 / seconds.max(1e-9),
         "resumed_per_second": resumed as f64 / seconds.max(1e-9),
         "latency_us": { "full": latency(&tally.full), "resumed": latency(&tally.resumed) },
+        "flush": outcome.flushed.as_ref().map(|flushed| json!({
+            "sessions": flushed.sessions,
+            "seconds": flushed.took.as_secs_f64(),
+            "handshakes": tally.flushed.count(),
+            "latency_us": latency(&tally.flushed),
+        })),
         "offered_live": outcome.offered_live(),
         "resumed_live": tally.resumed_live,
         "evicted_meanwhile": findings.evicted_meanwhile,
@@ -188,10 +205,10 @@ fn balance(balance: &Balance) -> Value {
         .collect()
 }
 
-/// The quantiles in microseconds, or null where there was no handshake.
+/// The quantiles and the maximum in microseconds, or null where there was no handshake.
 fn latency(latencies: &Latencies) -> Value {
     let mut object = Map::new();
-    for (name, part) in QUANTILES {
+    for (name, part) in QUANTILES.into_iter().chain([("max", 1.0)]) {
         let microseconds = latencies.quantile(part).as_nanos() as f64 / 1e3;
         let value = if latencies.count() == 0 {
             Value::Null

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustls::SupportedProtocolVersion;
@@ -11,10 +12,11 @@ use crate::app::Failure;
 use crate::args::{Options, TlsChoice};
 use crate::checker::{Checker, Findings};
 use crate::client::Fleet;
+use crate::flood::{self, Flood, Flushed, Stage};
 use crate::library::Library;
 use crate::pki::Pki;
 use crate::progress::Progress;
-use crate::server::Server;
+use crate::server::{Served, Server};
 use crate::stack::Stack;
 use crate::store::{self, Closing};
 use crate::tally::Tally;
@@ -35,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) library: Library,
     /// The cache's books; the TLS library's own cache keeps none.
     pub(crate) closing: Option<Closing>,
+    /// The flush, if there was one.
+    pub(crate) flushed: Option<Flushed>,
     /// What broke, a line each. Empty if all is well.
     pub(crate) faults: Vec<String>,
 }
@@ -62,7 +66,11 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
     let checker = Arc::new(Checker::new(options.timeout, options.tick()));
     let reported = Arc::clone(&checker);
     let cache = store::open(&options, move |session, cause| {
-        reported.reported(session.id(), cause);
+        match flood::is_of_it(session.id()) {
+            // Nobody stored it but the flood, and nobody comes back with it.
+            true => reported.callbacks.count(cause),
+            false => reported.reported(session.id(), cause),
+        }
     })?;
 
     let pki = Pki::generate()?;
@@ -71,7 +79,15 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         .map(|(name, version)| Ok((name, pki.client(version)?)))
         .collect::<Result<_, rustls::Error>>()?;
     let stack = Stack::open(&options, &pki, cache.as_ref(), Some(&checker))?;
-    let server = Server::start(&[(Ipv4Addr::LOCALHOST, 0).into()], options.threads, stack)?;
+    let served = Arc::new(Served::default());
+    let stage = Arc::new(Stage::default());
+    let (counts, half) = (Arc::clone(&served), options.connections / 2);
+    let flood = Flood::begin(&options, cache.as_ref(), &stack, &stage, move || {
+        let done = [&counts.full, &counts.resumed].map(|count| count.load(Ordering::Relaxed));
+        done.into_iter().sum::<u64>() >= half
+    })?;
+    let loopback = [(Ipv4Addr::LOCALHOST, 0).into()];
+    let server = Server::start(&loopback, options.threads, stack, Arc::clone(&served))?;
     let fleet = Fleet {
         server: server.address(),
         connections: options.connections,
@@ -79,15 +95,18 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         clients: options.clients,
         versions: clients,
         checker: Arc::clone(&checker),
+        replays: options.replays,
+        stage,
     };
 
     let watched = cache.clone();
-    let progress = Progress::start(options.connections, server.served(), move || {
+    let progress = Progress::start(options.connections, served, move || {
         watched.as_ref().map(|cache| cache.len() as u64)
     });
     let began = Instant::now();
     let tally = fleet.run();
     let elapsed = began.elapsed();
+    let flushed = flood.map(Flood::end).transpose()?;
     progress.stop();
     // With the server goes the last user of the cache but for the handle here.
     let library = server.stop();
@@ -103,6 +122,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         findings,
         library,
         closing,
+        flushed,
         faults: Vec::new(),
     };
     outcome.faults = faults(&outcome);
@@ -126,6 +146,15 @@ fn faults(outcome: &Outcome) -> Vec<String> {
         ));
     }
     faults.extend(outcome.library.faults.iter().cloned());
+    if let Some(flushed) = &outcome.flushed {
+        let removed = flushed.removed.unwrap_or(flushed.sessions as u64);
+        if removed != flushed.sessions as u64 {
+            faults.push(format!(
+                "the flush removed {removed} sessions instead of {}",
+                flushed.sessions
+            ));
+        }
+    }
     // Only Refrain keeps books, and only Refrain is held to these checks.
     let Some(closing) = &outcome.closing else {
         return faults;
@@ -145,7 +174,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
         ));
     }
     if options.connections >= ENOUGH_CONNECTIONS {
-        if options.tls != TlsChoice::Tls12 && tally.replays_offered == 0 {
+        if options.replays && options.tls != TlsChoice::Tls12 && tally.replays_offered == 0 {
             faults
                 .push("no TLS 1.3 session was ever offered, so none could be replayed".to_owned());
         }

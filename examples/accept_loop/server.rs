@@ -39,18 +39,18 @@ pub(crate) struct Served {
 }
 
 impl Server {
-    /// Listens at the first of `addresses` that works and starts the threads.
+    /// Listens at the first of `addresses` that works and starts the threads, which count in `served`.
     pub(crate) fn start(
         addresses: &[SocketAddr],
         threads: usize,
         stack: Stack,
+        served: Arc<Served>,
     ) -> Result<Self, Failure> {
         let listening = TcpListener::bind(addresses)
             .and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = listening.map_err(|error| {
             Failure::broken(format!("could not listen at {addresses:?}: {error}"))
         })?;
-        let served = Arc::default();
         let stop = AtomicBool::new(false);
         let shared = Arc::new(Shared {
             listener,
@@ -77,11 +77,6 @@ impl Server {
     /// Where it listens, with the port that the system chose.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The counts, which outlive the server.
-    pub(crate) fn served(&self) -> Arc<Served> {
-        Arc::clone(&self.shared.served)
     }
 
     /// Ends every connection within a fraction of a second and joins the threads.

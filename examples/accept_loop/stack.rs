@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use refrain::SessionCache;
 use refrain::adapter::rustls::Sessions;
@@ -13,6 +14,7 @@ use crate::app::Failure;
 use crate::args::{CacheKind, Options};
 use crate::checked::Checked;
 use crate::checker::Checker;
+use crate::flood::Flush;
 use crate::library::Library;
 use crate::net::Bounded;
 use crate::pki::Pki;
@@ -23,6 +25,8 @@ use crate::store;
 pub(crate) const PROGRAM: &str = "accept_loop";
 /// The library's name, and that of its own cache on the command line.
 pub(crate) const LIBRARY: &str = "rustls";
+/// The caches that `--flush` goes with.
+pub(crate) const FLUSHES: &str = "refrain";
 /// What `--help` says of `--cache`.
 pub(crate) const CACHE_HELP: &str = "\
 --cache CACHE       refrain, rustls (rustls's own memory cache) or none, for comparison: with the last two the checks
@@ -66,6 +70,11 @@ impl Stack {
         Ok(Self {
             config: Arc::new(config),
         })
+    }
+
+    /// rustls's own cache can't be flushed.
+    pub(crate) fn fill(&self, _: usize, _: Duration) -> Result<Option<Flush>, Failure> {
+        Ok(None)
     }
 
     /// Makes the handshake.

@@ -18,7 +18,7 @@ pub(crate) fn open(
         return Ok(None);
     }
     SessionCache::builder()
-        .capacity(options.capacity)
+        .capacity(options.room())
         .timeout(options.timeout)
         .tick(options.tick())
         .on_remove(on_remove)

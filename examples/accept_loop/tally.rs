@@ -11,6 +11,8 @@ use crate::replay::Plan;
 pub(crate) struct Tally {
     pub(crate) full: Latencies,
     pub(crate) resumed: Latencies,
+    /// Those of both that a flush met.
+    pub(crate) flushed: Latencies,
     /// Handshakes resumed from a session that was live when it was offered.
     pub(crate) resumed_live: u64,
     pub(crate) replays_offered: u64,
@@ -26,6 +28,7 @@ impl Default for Tally {
         Self {
             full: Latencies::new(),
             resumed: Latencies::new(),
+            flushed: Latencies::new(),
             resumed_live: 0,
             replays_offered: 0,
             replays_accepted: 0,
@@ -37,8 +40,11 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Records a handshake that came to its end.
-    pub(crate) fn handshake(&mut self, resumed: bool, latency: Duration) {
+    /// Records a handshake that came to its end, and whether there was a flush meanwhile.
+    pub(crate) fn handshake(&mut self, resumed: bool, flushed: bool, latency: Duration) {
+        if flushed {
+            self.flushed.record(latency);
+        }
         if resumed {
             self.resumed.record(latency);
         } else {
@@ -63,6 +69,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         self.full.add(&other.full);
         self.resumed.add(&other.resumed);
+        self.flushed.add(&other.flushed);
         self.resumed_live += other.resumed_live;
         self.replays_offered += other.replays_offered;
         self.replays_accepted += other.replays_accepted;

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It is the example `accept_loop` with another TLS library behind the server: `stack.rs` is what differs, with
-//! `census.rs` beside it. `--cache openssl` serves the same load from libssl's internal cache, to compare with.
+//! `census.rs` and `own.rs` beside it. `--cache openssl` serves the same load from libssl's internal cache, to compare with.
 
 #[path = "../accept_loop/app.rs"]
 mod app;
@@ -19,6 +19,8 @@ mod census;
 mod checker;
 #[path = "../accept_loop/client.rs"]
 mod client;
+#[path = "../accept_loop/flood.rs"]
+mod flood;
 #[path = "../accept_loop/hello.rs"]
 mod hello;
 #[path = "../accept_loop/library.rs"]
@@ -29,6 +31,7 @@ mod listen;
 mod net;
 #[path = "../accept_loop/numbers.rs"]
 mod numbers;
+mod own;
 #[path = "../accept_loop/pki.rs"]
 mod pki;
 #[path = "../accept_loop/progress.rs"]

@@ -20,8 +20,10 @@ use crate::app::Failure;
 use crate::args::{CacheKind, Options, TlsChoice};
 use crate::census;
 use crate::checker::Checker;
+use crate::flood::Flush;
 use crate::library::Library;
 use crate::net::Bounded;
+use crate::own;
 use crate::pki::Pki;
 use crate::store;
 
@@ -29,6 +31,8 @@ use crate::store;
 pub(crate) const PROGRAM: &str = "openssl_accept_loop";
 /// The library's name, and that of its own cache on the command line.
 pub(crate) const LIBRARY: &str = "openssl";
+/// The caches that `--flush` goes with.
+pub(crate) const FLUSHES: &str = "refrain or openssl";
 /// What `--help` says of `--cache`.
 pub(crate) const CACHE_HELP: &str = "\
 --cache CACHE       refrain, openssl (libssl's internal cache, whose TLS 1.3 sessions work more than once and whose
@@ -72,6 +76,15 @@ impl Stack {
             acceptor: builder.build(),
             checker: checker.cloned(),
         })
+    }
+
+    /// Fills libssl's own cache.
+    pub(crate) fn fill(
+        &self,
+        sessions: usize,
+        timeout: Duration,
+    ) -> Result<Option<Flush>, Failure> {
+        own::fill(&self.acceptor, sessions, timeout).map(Some)
     }
 
     /// Makes the handshake.
@@ -146,7 +159,7 @@ fn own_cache(builder: &mut SslAcceptorBuilder, options: &Options) -> Result<(), 
     }
     builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
     builder.set_session_id_context(PROGRAM.as_bytes())?;
-    builder.set_session_cache_size(i32::try_from(options.capacity).unwrap_or(i32::MAX));
+    builder.set_session_cache_size(i32::try_from(options.room()).unwrap_or(i32::MAX));
     set_timeout(builder, options.timeout);
     Ok(())
 }

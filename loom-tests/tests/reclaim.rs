@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use loom_tests::{close, promise, three, two};
-use refrain::internal::{Modelled, Rig, Setup, live_sessions};
+use refrain::internal::{Asymmetric, Modelled, Rig, Setup, live_sessions};
 use refrain::{Added, RemovalCause};
 
 /// Sessions 1, 2, .. with their tenfold as payloads.
@@ -257,5 +257,50 @@ fn domain_with_nested_pins() {
         "domain_with_nested_pins",
         &["read", "missed", "in time"],
         promise::with_nested_pins::<Modelled>,
+    );
+}
+
+/// The domain that Linux gets, where to pin is a plain store, held to the promise; the models have two fences for the
+/// store's barrier and the kernel's. Each thread takes its place in the list, and gives it back.
+///
+/// Threads: pin, look, read, unpin; unlink, defer, advance. Protects: `Place::set` (its Release), `asymmetric::light` in
+/// `Place::pin`, `asymmetric::heavy` and the Acquire in `Places::pinned`.
+#[test]
+fn asymmetric_against_one_reader() {
+    two(
+        "asymmetric_against_one_reader",
+        &["read", "missed", "in time", "with the domain"],
+        promise::against_one_reader::<Asymmetric>,
+    );
+}
+
+/// The same with two readers, one of which may get the place that the other has given back.
+///
+/// Threads: pin, look, read, unpin; the same; unlink, defer, advance. Protects: `Places::take`, `Place::give_back`,
+/// `Waiting::advance`.
+#[test]
+fn asymmetric_against_two_readers() {
+    three(
+        "asymmetric_against_two_readers",
+        &[
+            "both read",
+            "one read",
+            "none read",
+            "in time",
+            "with the domain",
+        ],
+        promise::against_two_readers::<Asymmetric>,
+    );
+}
+
+/// A pin within a pin: the place tells how deep.
+///
+/// Threads: pin, pin, unpin, look, read, unpin; unlink, defer, advance. Protects: `Place::unpin_other`.
+#[test]
+fn asymmetric_with_nested_pins() {
+    two(
+        "asymmetric_with_nested_pins",
+        &["read", "missed", "in time", "with the domain"],
+        promise::with_nested_pins::<Asymmetric>,
     );
 }

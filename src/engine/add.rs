@@ -199,7 +199,7 @@ impl Engine {
         if self.is_backed_up() {
             return Err(NotCached::Backlog);
         }
-        self.shards[shard].table.prefetch(&path);
+        self.shards[shard].table.home(&path);
         let guard = self.domain.pin();
         match header.state.begin(deadline) {
             Begin::Begun => {}

@@ -100,7 +100,7 @@ impl Bitmaps {
         }
         let scattered = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let word = (scattered >> 32) as usize % self.per_position;
-        (word, (scattered >> 26) as u32 % u64::BITS)
+        (word, (scattered >> (u64::BITS - u64::BITS.ilog2())) as u32)
     }
 
     /// A word as it is, for the wheel's model.
@@ -219,5 +219,32 @@ mod tests {
             "only {} buckets ever came first",
             first.len()
         );
+    }
+
+    /// Whoever else is at it: each bit comes once, and who hears that there is none is right.
+    #[test]
+    fn two_that_pop_share_the_bits() {
+        let maps = Bitmaps::new(640).unwrap();
+        let begin = std::sync::Barrier::new(2);
+        let rounds = if cfg!(miri) { 2 } else { 2000 };
+        for turn in 0..rounds {
+            (0..640).for_each(|bucket| maps.mark(3, bucket));
+            let pop_all = || {
+                begin.wait();
+                // The same order for both, so that they meet.
+                let popped: Vec<_> = std::iter::from_fn(|| maps.pop(3, turn)).collect();
+                let left: u64 = (0..maps.words()).map(|word| maps.peek(3, word)).sum();
+                assert_eq!(left, 0, "there were bits to pop");
+                popped
+            };
+            let mut all = std::thread::scope(|scope| {
+                let other = scope.spawn(pop_all);
+                let mut all = pop_all();
+                all.append(&mut other.join().unwrap());
+                all
+            });
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..640), "a bit came twice");
+        }
     }
 }

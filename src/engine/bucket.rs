@@ -117,6 +117,35 @@ impl Bucket {
         Word(self.slots[slot].load(Ordering::Acquire))
     }
 
+    /// The published session that has this fingerprint and is the one that is asked for: its slot, its word, itself.
+    ///
+    /// All slots are compared before one is looked at, without a branch: where in its bucket a session stands is chance,
+    /// and would be mispredicted at every other lookup. What counts is the second load of the slot. If something else
+    /// stands there by then, the first one has left, and there was a moment without it; another session of its id can only
+    /// have come after that, into whichever slot.
+    #[inline(always)]
+    pub(crate) fn find(
+        &self,
+        fingerprint: u16,
+        is: impl Fn(Raw) -> bool,
+    ) -> Option<(usize, Word, Raw)> {
+        let mut alike = 0_u32;
+        for slot in 0..SLOTS {
+            alike |= u32::from(self.load(slot).fingerprint() == fingerprint) << slot;
+        }
+        while alike != 0 {
+            let slot = alike.trailing_zeros() as usize;
+            alike &= alike - 1;
+            let word = self.load(slot);
+            if word.fingerprint() == fingerprint && word.is_published() {
+                if let Some(raw) = word.raw().filter(|&raw| is(raw)) {
+                    return Some((slot, word, raw));
+                }
+            }
+        }
+        None
+    }
+
     /// Replaces `old` by `new`, if it is still there.
     #[inline]
     pub(crate) fn replace(&self, slot: usize, old: Word, new: Word) -> bool {
@@ -130,17 +159,17 @@ impl Bucket {
 
     /// Whether a search for a session of this group must go on to the next bucket.
     #[inline(always)]
-    pub(crate) fn overflows(&self, group: usize) -> bool {
+    pub(crate) fn overflows(&self, group: u8) -> bool {
         // ORDERING: Relaxed. The slots of this bucket were loaded before, with Acquire, so this load can't come earlier
         // than theirs. The increment for a session that can be found is sequenced before the Release that published
         // it; a count read too low can therefore only hide a session whose add is still going on, and one read too
         // high costs a line.
-        self.overflow[group % GROUPS].load(Ordering::Relaxed) != 0
+        self.overflow[usize::from(group) % GROUPS].load(Ordering::Relaxed) != 0
     }
 
     /// Counts one more session of this group that stands further on; refuses at 255.
-    pub(crate) fn raise(&self, group: usize) -> bool {
-        let count = &self.overflow[group % GROUPS];
+    pub(crate) fn raise(&self, group: u8) -> bool {
+        let count = &self.overflow[usize::from(group) % GROUPS];
         // ORDERING: Relaxed. The claim that follows is a Release and makes it visible to all who can see the session.
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
@@ -148,9 +177,9 @@ impl Bucket {
     }
 
     /// Takes one such session back.
-    pub(crate) fn lower(&self, group: usize) {
+    pub(crate) fn lower(&self, group: u8) {
         // ORDERING: Relaxed. Whoever sees it before the slot is seen empty misses a session that is already dead.
-        let old = self.overflow[group % GROUPS].fetch_sub(1, Ordering::Relaxed);
+        let old = self.overflow[usize::from(group) % GROUPS].fetch_sub(1, Ordering::Relaxed);
         debug_assert!(old != 0, "an overflow count is lowered once per raise");
     }
 

@@ -1,7 +1,5 @@
 //! Making room: what is expired first, then dead generations, then the oldest that nobody came back for.
 
-use std::cmp::Reverse;
-
 use crate::budget::Permit;
 use crate::clock::Time;
 use crate::reclaim::Guard;
@@ -208,21 +206,27 @@ impl Engine {
         let age = &self.shards[shard].age;
         let mut victim = None;
         let mut more = false;
-        // The oldest of the bucket first: there may be some that are older than the ring, and that it does not know.
-        let mut aged = [None; SLOTS];
-        for (place, found) in aged
-            .iter_mut()
-            .zip(self.shards[shard].table.published(bucket))
-        {
+        let mut found = [None; SLOTS];
+        let mut many = 0;
+        for place in self.shards[shard].table.published(bucket) {
             // SAFETY: found in a slot under the guard.
-            let header = unsafe { found.2.header() };
+            let header = unsafe { place.2.header() };
             // ORDERING: Relaxed. A hint; it was stored before the session was published.
             let birth = header.birth.load(Ordering::Relaxed);
-            let years = (generation as u32).wrapping_sub(birth) as i32;
-            *place = Some((years, birth, found));
+            found[many] = Some((birth, place));
+            many += 1;
         }
-        aged.sort_unstable_by_key(|place| place.map(|(years, ..)| Reverse(years)));
-        for (_, birth, (slot, word, raw)) in aged.into_iter().flatten() {
+        let years = |birth: u32| (generation as u32).wrapping_sub(birth) as i32;
+        for at in 0..many {
+            // The oldest of the bucket first: there may be some that are older than the ring, and that it does not know.
+            if victim.is_none() {
+                let rest = at..many;
+                let oldest = rest.max_by_key(|&other| found[other].map(|(birth, _)| years(birth)));
+                found.swap(at, oldest.unwrap_or(at));
+            }
+            let Some((birth, (slot, word, raw))) = found[at] else {
+                continue;
+            };
             // SAFETY: as above.
             let header = unsafe { raw.header() };
             let state = header.state.load();

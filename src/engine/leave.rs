@@ -64,7 +64,7 @@ impl Engine {
         want: impl Fn(Raw) -> bool,
     ) -> Option<Raw> {
         let (shard, path) = self.route(id, context);
-        self.shards[shard].table.prefetch(&path);
+        self.shards[shard].table.home(&path);
         let guard = self.domain.pin();
         loop {
             let found = self.shards[shard].table.find(&guard, &path, id, context);

@@ -37,7 +37,7 @@ use header::Raw;
 use removed::Removed;
 use table::{Path, Table};
 use wheel::{Progress, Wheel};
-use word::{Life, State};
+use word::State;
 
 pub use add::{Added, NotCached};
 
@@ -112,7 +112,7 @@ struct Shard {
 #[derive(Debug)]
 pub(crate) struct Engine {
     shards: Box<[Shard]>,
-    /// The hash shifted right by this is the shard; 64 for a single shard.
+    /// Half the hash shifted right by this is the shard; all of it is shifted away for a single shard.
     shift: u32,
     hasher: Keyed,
     domain: Domain,
@@ -161,7 +161,7 @@ impl Engine {
         let shards: Result<Box<[Shard]>, Error> = (0..plan.shards).map(shard).collect();
         Ok(Self {
             shards: shards?,
-            shift: 64 - plan.shards.trailing_zeros(),
+            shift: 63 - plan.shards.trailing_zeros(),
             hasher: plan.hasher,
             domain: Domain::new(),
             clock,
@@ -185,7 +185,7 @@ impl Engine {
     #[inline(always)]
     fn route(&self, id: &SessionId, context: u32) -> (usize, Path) {
         let hash = self.hasher.hash(id, context);
-        let shard = hash.checked_shr(self.shift).unwrap_or(0) as usize;
+        let shard = (hash >> 1 >> self.shift) as usize;
         (shard, self.shards[shard].table.path(hash))
     }
 
@@ -216,9 +216,10 @@ impl Engine {
     ) -> Option<R> {
         let (shard, path) = self.route(id, context);
         let table = &self.shards[shard].table;
-        table.prefetch(&path);
+        let home = table.home(&path);
         let guard = self.domain.pin();
-        let (raw, state) = self.find_live(&guard, table, &path, id, context, now)?;
+        let found = table.find_from(home, &guard, &path, id, context);
+        let (raw, state) = self.judge(&guard, found.map(|(_, _, raw)| raw), now)?;
         if !want(raw) {
             self.cells.count(Event::Miss);
             return None;
@@ -229,37 +230,26 @@ impl Engine {
         Some(f(raw, state))
     }
 
-    #[inline]
-    fn find_live(
-        &self,
-        guard: &Guard<'_>,
-        table: &Table,
-        path: &Path,
-        id: &SessionId,
-        context: u32,
-        now: Time,
-    ) -> Option<(Raw, State)> {
-        let Some((_, _, raw)) = table.find(guard, path, id, context) else {
-            self.cells.count(Event::Miss);
-            return None;
-        };
-        // SAFETY: found in a slot under the guard.
-        let state = unsafe { raw.header() }.state.load();
-        match state.life() {
-            // LINEARIZATION: of a hit, the load of the slot: the session was published and not yet ended then, or it
-            // was replaced since, and this lookup came before that.
-            Life::Live | Life::Replaced if !state.is_expired(now) => Some((raw, state)),
-            Life::Live | Life::Replaced => {
-                self.cells.count(Event::Timeout);
-                None
+    /// Whether what was found in a slot is a hit; counts what is not.
+    #[inline(always)]
+    fn judge(&self, _guard: &Guard<'_>, found: Option<Raw>, now: Time) -> Option<(Raw, State)> {
+        let mut missed = Event::Miss;
+        if let Some(raw) = found {
+            // SAFETY: found in a slot under the guard.
+            let state = unsafe { raw.header() }.state.load();
+            if state.stands() {
+                if !state.is_expired(now) {
+                    // LINEARIZATION: of a hit, the load of the slot: the session was published and not yet ended then, or
+                    // it was replaced since, and this lookup came before that.
+                    return Some((raw, state));
+                }
+                missed = Event::Timeout;
             }
             // LINEARIZATION: of a miss here, the end of the session's life, or the load of the slot if that was later:
             // another session of this id could only have come after it, and into this very slot.
-            Life::Dead | Life::New => {
-                self.cells.count(Event::Miss);
-                None
-            }
         }
+        self.cells.count(missed);
+        None
     }
 
     /// Takes a reference to the live session of an id, if it is wanted. One locked instruction more than

@@ -22,8 +22,9 @@ pub(crate) const SHARD_BITS: u32 = 10;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
     home: usize,
-    step: usize,
-    group: usize,
+    /// The binary logarithm of the distance between its buckets.
+    step: u8,
+    group: u8,
     fingerprint: u16,
 }
 
@@ -102,15 +103,15 @@ impl Table {
         let buckets = self.buckets.len();
         Path {
             home: (((hash & 0xffff_ffff) * buckets as u64) >> 32) as usize,
-            step: (1 << ((hash >> 51) & 7)) % buckets,
-            group: ((hash >> 48) & 7) as usize,
+            step: ((hash >> 51) & 7) as u8,
+            group: ((hash >> 48) & 7) as u8,
             fingerprint: (hash >> 32) as u16,
         }
     }
 
     #[inline(always)]
     fn next(&self, bucket: usize, path: &Path) -> usize {
-        let next = bucket + path.step;
+        let next = bucket + (1 << path.step) % self.buckets.len();
         if next >= self.buckets.len() {
             next - self.buckets.len()
         } else {
@@ -118,40 +119,93 @@ impl Table {
         }
     }
 
+    /// The bucket that a search begins with, asked for from the memory system.
+    #[inline(always)]
+    pub(crate) fn home(&self, path: &Path) -> &Bucket {
+        let bucket = &self.buckets[path.home];
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch has no effect but on caches; the address is that of a live bucket.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>((&raw const *bucket).cast());
+        }
+        bucket
+    }
+
     /// The published session of an id. Wait-free: at most [`MAX_HOPS`] buckets, one as a rule.
-    #[inline]
     pub(crate) fn find(
         &self,
-        _guard: &Guard<'_>,
+        guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+    ) -> Option<(Place, Word, Raw)> {
+        self.find_from(self.home(path), guard, path, id, context)
+    }
+
+    /// As [`find`](Self::find), for who has the first bucket already.
+    #[inline(always)]
+    pub(crate) fn find_from(
+        &self,
+        home: &Bucket,
+        guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+    ) -> Option<(Place, Word, Raw)> {
+        let found = Self::find_in(guard, home, path, id, context);
+        match found {
+            Some((slot, word, raw)) => {
+                let place = Place {
+                    hop: 0,
+                    bucket: path.home,
+                    slot,
+                };
+                Some((place, word, raw))
+            }
+            None if home.overflows(path.group) => self.find_further(guard, path, id, context),
+            None => None,
+        }
+    }
+
+    /// As [`find`](Self::find), in the buckets behind the first.
+    #[inline(never)]
+    fn find_further(
+        &self,
+        guard: &Guard<'_>,
         path: &Path,
         id: &SessionId,
         context: u32,
     ) -> Option<(Place, Word, Raw)> {
         let mut at = path.home;
-        for hop in 0..self.hops {
+        for hop in 1..self.hops {
+            at = self.next(at, path);
             let bucket = &self.buckets[at];
-            for slot in 0..SLOTS {
-                let word = bucket.load(slot);
-                if word.fingerprint() != path.fingerprint || word.is_tentative() {
-                    continue;
-                }
-                let Some(raw) = word.raw() else { continue };
-                // SAFETY: found in a slot under the guard.
-                if unsafe { raw.is(id, context) } {
-                    let place = Place {
-                        hop,
-                        bucket: at,
-                        slot,
-                    };
-                    return Some((place, word, raw));
-                }
+            if let Some((slot, word, raw)) = Self::find_in(guard, bucket, path, id, context) {
+                let place = Place {
+                    hop,
+                    bucket: at,
+                    slot,
+                };
+                return Some((place, word, raw));
             }
             if !bucket.overflows(path.group) {
                 break;
             }
-            at = self.next(at, path);
         }
         None
+    }
+
+    #[inline(always)]
+    fn find_in(
+        _guard: &Guard<'_>,
+        bucket: &Bucket,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+    ) -> Option<(usize, Word, Raw)> {
+        // SAFETY: found in a slot under the guard.
+        bucket.find(path.fingerprint, |raw| unsafe { raw.is(id, context) })
     }
 
     /// What stands on an id's path, for an add.
@@ -304,19 +358,6 @@ impl Table {
             at = self.next(at, path);
         }
         None
-    }
-
-    /// Asks the memory system for the bucket that a search begins with.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, path: &Path) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect but on caches; the address is that of a live bucket.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>((&raw const self.buckets[path.home]).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = path;
     }
 
     /// The fingerprint that words of this path carry.

@@ -16,6 +16,7 @@ use crate::sync::{MODEL, fence_after_rmw};
 pub mod model;
 
 pub(crate) const LEVELS: usize = if MODEL { 2 } else { 3 };
+const LAST: usize = LEVELS - 1;
 
 /// Ticks that one position of a level spans.
 const fn span(level: usize) -> u64 {
@@ -84,9 +85,9 @@ impl Wheel {
     /// Level, position and the tick at which that position comes up.
     fn place(due: u64, cursor: u64) -> (usize, u64, u64) {
         let due = due.clamp(cursor + 1, cursor + REACH);
-        let level = (0..LEVELS - 1)
+        let level = (0..LAST)
             .find(|&level| due - cursor < span(level + 1))
-            .unwrap_or(LEVELS - 1);
+            .unwrap_or(LAST);
         // What lies a level's span ahead has a position that has not come up yet.
         let position = due / span(level);
         (level, position, position * span(level))
@@ -168,6 +169,8 @@ impl Wheel {
 #[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
 mod tests {
     use super::model::{Op, Trial};
+    use super::{Progress, Turn, Wheel};
+    use crate::clock::Time;
     use proptest::prelude::*;
 
     #[test]
@@ -211,6 +214,25 @@ mod tests {
                     "{edge} from {start} fired late"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_is_overdue_comes_with_the_next_tick() {
+        for (now, deadline) in [(5000, 5000), (5000, 1), (5500, 5000), (300_000_000, 5)] {
+            let wheel = Wheel::new(2, 1000, Time::from_millis(now)).unwrap();
+            wheel.schedule(1, Time::from_millis(deadline));
+            let mut progress = Progress::default();
+            let soon = Time::from_millis(now + 1000);
+            let mut found = false;
+            loop {
+                match wheel.step(&mut progress, soon, 2) {
+                    Turn::Word(word, bits) => found |= (word, bits) == (0, 0b10),
+                    Turn::Bucket(_) => {}
+                    Turn::Done => break,
+                }
+            }
+            assert!(found, "{deadline} at {now}");
         }
     }
 

@@ -27,6 +27,8 @@ use crate::removal::{End, RemovalCause};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 const LIFE: u64 = 0b11;
+/// The bit of the life that says: live, or replaced.
+const STANDS: u64 = 0b01;
 const LINKED: u64 = 1 << 2;
 const VISITED: u64 = 1 << 3;
 const END_SHIFT: u32 = 4;
@@ -70,6 +72,12 @@ impl State {
             2 => Life::Dead,
             _ => Life::Replaced,
         }
+    }
+
+    /// Whether a lookup that has just found it in its slot found a session: it is live, or was until another took the slot.
+    #[inline(always)]
+    pub(crate) fn stands(self) -> bool {
+        self.0 & STANDS != 0
     }
 
     #[inline(always)]

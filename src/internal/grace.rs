@@ -1,5 +1,8 @@
-//! The reclamation by itself: the modelled one, and crossbeam-epoch as `reclaim` uses it.
+//! The reclamation by itself: the modelled one, and those that everybody gets, as `reclaim` uses them.
 
+use std::sync::Mutex;
+
+use crate::reclaim::places::{Pin as PlacePin, Place, Places, Waiting};
 use crate::reclaim::{Domain, Guard};
 use crate::sync::Alive;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +63,76 @@ impl Local for &Modelled {
 
     fn flush(&self) {
         self.0.flush();
+    }
+}
+
+/// The places of threads: a list for each execution, and one retiring thread.
+#[derive(Debug)]
+pub struct Asymmetric {
+    /// Never held while another thread of a model wants it.
+    waiting: Mutex<Waiting>,
+    places: Places,
+}
+
+/// A thread's place in an [`Asymmetric`].
+#[derive(Debug)]
+pub struct Reader<'a> {
+    domain: &'a Asymmetric,
+    place: &'a Place,
+}
+
+/// A pin of [`Asymmetric`].
+#[derive(Debug)]
+pub struct Placed<'a>(#[allow(dead_code, reason = "dropped, never read")] PlacePin<'a>);
+
+impl Epochs for Asymmetric {
+    type Local<'a> = Reader<'a>;
+
+    fn new() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            places: Places::new(),
+        }
+    }
+
+    fn enter(&self) -> Reader<'_> {
+        Reader {
+            domain: self,
+            place: self.places.take(),
+        }
+    }
+}
+
+impl Drop for Asymmetric {
+    fn drop(&mut self) {
+        self.waiting.get_mut().unwrap().finish();
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.place.give_back();
+    }
+}
+
+impl Local for Reader<'_> {
+    type Pin<'a>
+        = Placed<'a>
+    where
+        Self: 'a;
+
+    fn pin(&self) -> Placed<'_> {
+        Placed(self.place.pin())
+    }
+
+    fn defer(&self, f: impl FnOnce() + Send + 'static) {
+        self.domain.waiting.lock().unwrap().add(Box::new(f));
+    }
+
+    fn flush(&self) {
+        let mut waiting = self.domain.waiting.lock().unwrap();
+        // SAFETY: a domain has one list.
+        unsafe { waiting.advance(&self.domain.places) };
     }
 }
 

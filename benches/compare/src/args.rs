@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use lexopt::prelude::*;
 
@@ -14,19 +15,22 @@ use crate::workload::{ALL, Workload};
 const HELP: &str = "\
 Refrain beside every other way to keep sessions, in one run: same ids, same payloads, same seeds, in turns.
 
-Usage: compare [throughput | latency | memory | hits] [OPTIONS]
+Usage: compare [throughput | latency | memory | hits | handshakes] [OPTIONS]
 
   throughput          Operations a second, of every workload on several numbers of threads (what it does unless told)
   latency             How long look-ups and adds take while sessions expire, are flushed, and more
   memory              Bytes for each session beyond its payload, and under an hour of single-use sessions
   hits                Which sessions are still there when their clients return, by eviction policy and cache size
+  handshakes          Handshakes a second of the crate's examples (which cargo builds), and how long they take, also
+                      while a million sessions are flushed; with refrain, with the TLS library's own cache, and none
 
   --quick             A minute's look instead of the full programme
   --workload NAME     Only workloads whose name begins so; may be repeated, and separated by commas
   --rival NAME        Only these rivals (and refrain); likewise
-  --threads N         Numbers of threads, 1 to 256; likewise [default: 1,2,4,8,32; quick: 2]
+  --threads N         Numbers of threads, 1 to 256; likewise [default: 1,2,4,8,32; quick: 2;
+                      handshakes, of the server: the machine's cores]
   --payload BYTES     Sessions of so many bytes, 1 to 65536; likewise [default: 256,2048; quick: 256]
-  --seconds S         Time for each figure, 0.01 to 3600 [default: 1, latency 3; quick: 0.3]
+  --seconds S         Time for each figure, 0.01 to 3600 [default: 1, latency 3, handshakes 5; quick: 0.3]
   --memory GIB        How much memory rivals may take side by side, 1 to 1024 [default: half of what is free]
   --seed N            Where ids and choices begin [default: 1]
   --out DIR           Where JSON, tables and SVG plots go [default: target/compare]
@@ -46,6 +50,7 @@ pub(crate) enum Subject {
     Latency,
     Memory,
     Hits,
+    Handshakes,
 }
 
 /// Everything the command line decides.
@@ -107,6 +112,7 @@ pub(crate) fn parse(
         }
     }
     let subject = subject.unwrap_or(Subject::Throughput);
+    let cores = [available_parallelism().map_or(2, usize::from).min(256)];
     let or = |given: Vec<usize>, else_: &[usize]| match given.is_empty() {
         true => else_.to_vec(),
         false => given,
@@ -116,11 +122,19 @@ pub(crate) fn parse(
         quick,
         workloads: chosen_workloads(&workloads, quick)?,
         rivals: chosen_rivals(&rivals)?,
-        threads: or(threads, if quick { &[2] } else { &[1, 2, 4, 8, 32] }),
+        threads: or(
+            threads,
+            match (quick, subject) {
+                (_, Subject::Handshakes) => &cores,
+                (true, _) => &[2],
+                (false, _) => &[1, 2, 4, 8, 32],
+            },
+        ),
         payloads: or(payloads, if quick { &[256] } else { &[256, 2048] }),
         seconds: seconds.unwrap_or(match (quick, subject) {
             (true, _) => 0.3,
             (false, Subject::Latency) => 3.0,
+            (false, Subject::Handshakes) => 5.0,
             (false, _) => 1.0,
         }),
         memory: memory.map_or_else(machine::spare_memory, |gib| {
@@ -137,6 +151,7 @@ fn named_subject(word: &str) -> Result<Subject, lexopt::Error> {
         "latency" => Ok(Subject::Latency),
         "memory" => Ok(Subject::Memory),
         "hits" => Ok(Subject::Hits),
+        "handshakes" => Ok(Subject::Handshakes),
         _ => Err(format!("nothing is called {word:?}").into()),
     }
 }

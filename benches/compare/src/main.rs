@@ -14,6 +14,7 @@ mod contest;
 mod cpu;
 mod figures;
 mod hand;
+mod handshakes;
 mod heap;
 mod hits;
 mod latency;
@@ -69,8 +70,11 @@ fn main() -> ExitCode {
     };
     stop::listen();
     let mut sanity = Sanity::default();
-    for name in &options.rivals {
-        rivals::visit(name, &mut sanity);
+    // The examples examine themselves.
+    if options.subject != Subject::Handshakes {
+        for name in &options.rivals {
+            rivals::visit(name, &mut sanity);
+        }
     }
     let outcome = match sanity.faults.is_empty() {
         true => run(&options),
@@ -99,7 +103,28 @@ fn run(options: &Options) -> Result<Vec<String>, String> {
         Subject::Latency => latency(options),
         Subject::Memory => memory(options),
         Subject::Hits => hits(options),
+        Subject::Handshakes => handshakes(options),
     }
+}
+
+fn handshakes(options: &Options) -> Result<Vec<String>, String> {
+    let mut text = String::new();
+    let outcome = handshakes::run(options, |scene| {
+        let shown = scene.text();
+        say(&shown);
+        text += &shown;
+    })?;
+    let scenes = &outcome.scenes;
+    let figures = scenes.iter().map(handshakes::Scene::json).collect();
+    write(options, "handshakes", &text, figures, |folder| {
+        for scene in scenes {
+            let path = folder.join(format!("handshakes-{}.svg", scene.name()));
+            let (what, bars) = scene.bars();
+            plot::bars(&scene.title(), what, &bars, &path)?;
+        }
+        Ok(())
+    })?;
+    Ok(outcome.faults)
 }
 
 fn hits(options: &Options) -> Result<Vec<String>, String> {

@@ -50,10 +50,12 @@ fn title(table: &Table) -> String {
     format!("{} ({} bytes)", table.workload.what, table.payload)
 }
 
-/// A rival's, the same in every plot.
+/// A rival's, the same in every plot; grey for what is none.
 pub(crate) fn colour(rival: &str) -> RGBColor {
-    let place = NAMES.iter().position(|name| *name == rival);
-    COLOURS[place.unwrap_or_default() % COLOURS.len()]
+    match NAMES.iter().position(|name| *name == rival) {
+        Some(place) => COLOURS[place % COLOURS.len()],
+        None => RGBColor(160, 160, 160),
+    }
 }
 
 pub(crate) fn font(size: u32) -> (FontFamily<'static>, u32) {

@@ -153,6 +153,89 @@ fn latency_tells_each_scenario_beside_its_control() {
     }
 }
 
+#[test]
+fn handshakes_of_the_examples_are_told_with_and_without_a_flush() {
+    let out = folder("handshakes");
+    let run = compare(&[
+        "handshakes",
+        "--quick",
+        "--seconds",
+        "0.05",
+        "--threads",
+        "2",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let json = json(&out.join("handshakes.json"));
+    let scenes = json["handshakes"].as_array().unwrap();
+    let examples = if cfg!(feature = "openssl") { 2 } else { 1 };
+    assert_eq!(scenes.len(), examples * 2 * 2);
+    for scene in scenes {
+        let flush = scene["flush"].as_u64();
+        for cache in scene["caches"].as_array().unwrap() {
+            assert!(cache["per_second"].as_f64().unwrap() > 0.0);
+            let runs = cache["runs"].as_array().unwrap();
+            assert_eq!(runs.len(), 3);
+            for run in runs {
+                assert_eq!(run["handshakes"], scene["connections"]);
+                assert_eq!(run["resumed"] == 0, cache["cache"] == "none", "{run}");
+                assert_eq!(run["flush"]["sessions"].as_u64(), flush);
+            }
+            if cache["cache"] == "refrain" {
+                assert_eq!(cache["times_refrain"], 1.0);
+            }
+        }
+        let library = match scene["example"].as_str().unwrap() {
+            "accept_loop" => "rustls",
+            _ => "openssl",
+        };
+        let (tls, flushed) = (
+            scene["tls"].as_str().unwrap(),
+            flush.map_or("", |_| "-flush"),
+        );
+        let plot = out.join(format!("handshakes-{library}-{tls}-2{flushed}.svg"));
+        assert!(fs::read_to_string(plot).unwrap().contains("refrain"));
+    }
+}
+
+/// The checks are in the program, which panics if an operation does not do what it is counted as.
+#[test]
+fn every_operation_that_is_counted_does_what_it_says() {
+    let counting = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_instructions"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let list = String::from_utf8(counting(&["--list"]).stdout).unwrap();
+    let operations: Vec<_> = list.lines().collect();
+    for known in ["refrain with", "refrain expire", "papaya take"] {
+        assert!(operations.contains(&known), "{list}");
+    }
+    // It hands out clones and lends nothing.
+    assert!(!operations.contains(&"quick_cache with"), "{list}");
+    for operation in operations {
+        let (subject, name) = operation.split_once(' ').unwrap();
+        let run = counting(&[subject, name, "1"]);
+        assert!(run.status.success(), "{operation}: {run:?}");
+        let counted = String::from_utf8(run.stdout).unwrap();
+        let batch = if matches!(name, "expire" | "flush") {
+            20_000
+        } else {
+            2_000
+        };
+        assert_eq!(counted.trim(), batch.to_string(), "{operation}");
+    }
+    for nonsense in [
+        &["refrain", "nothing-such", "1"][..],
+        &["refrain", "with", "x"],
+        &[],
+    ] {
+        assert_eq!(counting(nonsense).status.code(), Some(2));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_keeps_what_it_has() {

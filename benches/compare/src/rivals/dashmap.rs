@@ -2,20 +2,14 @@
 
 use dashmap::DashMap;
 
-use crate::cache::{Cache, Hashing, Id, Need, Payload, Setup};
+use super::map::{Map, NO_CACHE};
+use crate::cache::{Hashing, Id, Need, Payload, Setup};
 
 pub(crate) struct Dashmap(DashMap<Id, Payload, Hashing>);
 
-impl Cache for Dashmap {
+impl Map for Dashmap {
     const NAME: &'static str = "dashmap";
-    const LACKS: &'static [(Need, &'static str)] = &[
-        (Need::Evict, "a map: no eviction, no expiry"),
-        (Need::Listen, "a map: no callbacks"),
-    ];
-    const CLEARS: bool = true;
-
-    type Key = Id;
-    type Local = ();
+    const LACKS: &'static [(Need, &'static str)] = NO_CACHE;
 
     fn build(setup: &Setup) -> Self {
         Self(DashMap::with_capacity_and_hasher(
@@ -24,36 +18,31 @@ impl Cache for Dashmap {
         ))
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn lend(&self, (): &mut (), key: &Id) -> Option<u8> {
+    fn first(&self, key: &Id) -> Option<u8> {
         self.0.get(key).map(|payload| payload[0])
     }
 
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.get(key).map(|payload| payload.clone())?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.0.get(key).map(|payload| payload.clone())
     }
 
     #[inline]
-    fn take(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let (_, payload) = self.0.remove(key)?;
-        Some(payload[0])
+    fn remove(&self, key: &Id) -> Option<Payload> {
+        self.0.remove(key).map(|(_, payload)| payload)
     }
 
     #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
-        self.0.insert(id, payload.into());
-        true
+    fn insert(&self, id: Id, payload: Payload) {
+        self.0.insert(id, payload);
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.0.len())
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.0.clear();
     }
 }

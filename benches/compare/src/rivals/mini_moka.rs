@@ -2,21 +2,19 @@
 
 use mini_moka::sync::{Cache as MiniMokaCache, ConcurrentCacheExt};
 
-use crate::cache::{Cache, Hashing, Id, Need, Payload, Setup, TIMEOUT};
+use super::map::Map;
+use crate::cache::{Hashing, Id, Need, Payload, Setup, TIMEOUT};
 
 pub(crate) struct MiniMoka(MiniMokaCache<Id, Payload, Hashing>);
 
-impl Cache for MiniMoka {
+impl Map for MiniMoka {
     const NAME: &'static str = "mini-moka";
     const LACKS: &'static [(Need, &'static str)] = &[
         (Need::Lend, "hands out clones"),
         (Need::Take, "a removal returns nothing"),
         (Need::Listen, "no callbacks"),
     ];
-    const CLEARS: bool = true;
-
-    type Key = Id;
-    type Local = ();
+    const LENDS: bool = false;
 
     fn build(setup: &Setup) -> Self {
         Self(
@@ -28,41 +26,25 @@ impl Cache for MiniMoka {
         )
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.get(key)?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.0.get(key)
     }
 
     #[inline]
-    fn see(&self, (): &mut (), key: &Id) -> Option<u8> {
-        self.own(&mut (), key)
+    fn insert(&self, id: Id, payload: Payload) {
+        self.0.insert(id, payload);
     }
 
-    #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
-        self.0.insert(id, payload.into());
-        true
+    fn len(&self) -> usize {
+        self.0.entry_count() as usize
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.0.entry_count() as usize)
-    }
-
-    fn settle(&self) {
-        loop {
-            let before = self.0.entry_count();
-            self.0.sync();
-            if self.0.entry_count() == before {
-                return;
-            }
-        }
-    }
-
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.0.invalidate_all();
-        self.settle();
+    }
+
+    fn tidy(&self) {
+        self.0.sync();
     }
 }

@@ -2,6 +2,7 @@
 
 mod dashmap;
 mod lru;
+mod map;
 mod mini_moka;
 mod moka;
 mod mutexed;

@@ -2,17 +2,15 @@
 
 use moka::sync::Cache as MokaCache;
 
-use crate::cache::{Cache, Hashing, Id, Need, Payload, Setup, TIMEOUT, hear};
+use super::map::Map;
+use crate::cache::{Hashing, Id, Need, Payload, Setup, TIMEOUT, hear};
 
 pub(crate) struct Moka(MokaCache<Id, Payload, Hashing>);
 
-impl Cache for Moka {
+impl Map for Moka {
     const NAME: &'static str = "moka";
     const LACKS: &'static [(Need, &'static str)] = &[(Need::Lend, "hands out clones")];
-    const CLEARS: bool = true;
-
-    type Key = Id;
-    type Local = ();
+    const LENDS: bool = false;
 
     fn build(setup: &Setup) -> Self {
         let mut builder = MokaCache::builder()
@@ -25,48 +23,31 @@ impl Cache for Moka {
         Self(builder.build_with_hasher(Hashing::new()))
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.get(key)?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.0.get(key)
     }
 
     #[inline]
-    fn see(&self, (): &mut (), key: &Id) -> Option<u8> {
-        self.own(&mut (), key)
+    fn remove(&self, key: &Id) -> Option<Payload> {
+        self.0.remove(key)
     }
 
     #[inline]
-    fn take(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.remove(key)?;
-        Some(payload[0])
+    fn insert(&self, id: Id, payload: Payload) {
+        self.0.insert(id, payload);
     }
 
-    #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
-        self.0.insert(id, payload.into());
-        true
+    fn len(&self) -> usize {
+        self.0.entry_count() as usize
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.0.entry_count() as usize)
-    }
-
-    /// What it has queued. It works in batches, so that one call may leave some.
-    fn settle(&self) {
-        loop {
-            let before = self.0.entry_count();
-            self.0.run_pending_tasks();
-            if self.0.entry_count() == before {
-                return;
-            }
-        }
-    }
-
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.0.invalidate_all();
-        self.settle();
+    }
+
+    /// What it has queued.
+    fn tidy(&self) {
+        self.0.run_pending_tasks();
     }
 }

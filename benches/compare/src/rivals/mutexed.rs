@@ -4,66 +4,54 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::cache::{Cache, Hashing, Id, Need, Payload, Setup};
+use super::map::{Map, NO_CACHE};
+use crate::cache::{Hashing, Id, Need, Payload, Setup};
 
-type Map = HashMap<Id, Payload, Hashing>;
+type Table = HashMap<Id, Payload, Hashing>;
 
-pub(crate) struct Mutexed(Mutex<Map>);
+pub(crate) struct Mutexed(Mutex<Table>);
 
 impl Mutexed {
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Map> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Cache for Mutexed {
+impl Map for Mutexed {
     const NAME: &'static str = "mutexed-map";
-    const LACKS: &'static [(Need, &'static str)] = &[
-        (Need::Evict, "a map: no eviction, no expiry"),
-        (Need::Listen, "a map: no callbacks"),
-    ];
-    const CLEARS: bool = true;
-
-    type Key = Id;
-    type Local = ();
+    const LACKS: &'static [(Need, &'static str)] = NO_CACHE;
 
     fn build(setup: &Setup) -> Self {
-        let map = Map::with_capacity_and_hasher(setup.capacity, Hashing::new());
-        Self(Mutex::new(map))
+        let table = Table::with_capacity_and_hasher(setup.capacity, Hashing::new());
+        Self(Mutex::new(table))
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn lend(&self, (): &mut (), key: &Id) -> Option<u8> {
+    fn first(&self, key: &Id) -> Option<u8> {
         self.lock().get(key).map(|payload| payload[0])
     }
 
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.lock().get(key).cloned()?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.lock().get(key).cloned()
     }
 
     #[inline]
-    fn take(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.lock().remove(key)?;
-        Some(payload[0])
+    fn remove(&self, key: &Id) -> Option<Payload> {
+        self.lock().remove(key)
     }
 
     #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
-        let payload = Payload::from(payload);
+    fn insert(&self, id: Id, payload: Payload) {
         self.lock().insert(id, payload);
-        true
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.lock().len())
+    fn len(&self) -> usize {
+        self.lock().len()
     }
 
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.lock().clear();
     }
 }

@@ -3,11 +3,12 @@
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
 
-use crate::cache::{Cache, Hashing, Id, Need, Payload, Setup};
+use super::map::Map;
+use crate::cache::{Hashing, Id, Need, Payload, Setup};
 
 pub(crate) struct QuickCache(Quick<Id, Payload, UnitWeighter, Hashing>);
 
-impl Cache for QuickCache {
+impl Map for QuickCache {
     const NAME: &'static str = "quick_cache";
     const LACKS: &'static [(Need, &'static str)] = &[
         (Need::Lend, "hands out clones"),
@@ -16,11 +17,8 @@ impl Cache for QuickCache {
             "no callback when a session expires: nothing does",
         ),
     ];
-    const CLEARS: bool = true;
+    const LENDS: bool = false;
     const SHRINKS: bool = true;
-
-    type Key = Id;
-    type Local = ();
 
     fn build(setup: &Setup) -> Self {
         Self(Quick::with(
@@ -32,36 +30,26 @@ impl Cache for QuickCache {
         ))
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.get(key)?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.0.get(key)
     }
 
     #[inline]
-    fn see(&self, (): &mut (), key: &Id) -> Option<u8> {
-        self.own(&mut (), key)
+    fn remove(&self, key: &Id) -> Option<Payload> {
+        self.0.remove(key).map(|(_, payload)| payload)
     }
 
     #[inline]
-    fn take(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let (_, payload) = self.0.remove(key)?;
-        Some(payload[0])
+    fn insert(&self, id: Id, payload: Payload) {
+        self.0.insert(id, payload);
     }
 
-    #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
-        self.0.insert(id, payload.into());
-        true
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.0.len())
-    }
-
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.0.clear();
     }
 

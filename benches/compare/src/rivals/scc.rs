@@ -1,21 +1,13 @@
 //! scc's two maps: `HashMap`, with locks in its buckets, and `HashIndex`, whose readers take none.
 
-use crate::cache::{Cache, Hashing, Id, Need, Payload, Setup};
-
-const LACKS: &[(Need, &str)] = &[
-    (Need::Evict, "a map: no eviction, no expiry"),
-    (Need::Listen, "a map: no callbacks"),
-];
+use super::map::{self, NO_CACHE};
+use crate::cache::{Hashing, Id, Need, Payload, Setup};
 
 pub(crate) struct Map(scc::HashMap<Id, Payload, Hashing>);
 
-impl Cache for Map {
+impl map::Map for Map {
     const NAME: &'static str = "scc-map";
-    const LACKS: &'static [(Need, &'static str)] = LACKS;
-    const CLEARS: bool = true;
-
-    type Key = Id;
-    type Local = ();
+    const LACKS: &'static [(Need, &'static str)] = NO_CACHE;
 
     fn build(setup: &Setup) -> Self {
         Self(scc::HashMap::with_capacity_and_hasher(
@@ -24,49 +16,40 @@ impl Cache for Map {
         ))
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn lend(&self, (): &mut (), key: &Id) -> Option<u8> {
+    fn first(&self, key: &Id) -> Option<u8> {
         self.0.read_sync(key, |_, payload| payload[0])
     }
 
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.read_sync(key, |_, payload| payload.clone())?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.0.read_sync(key, |_, payload| payload.clone())
     }
 
     #[inline]
-    fn take(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let (_, payload) = self.0.remove_sync(key)?;
-        Some(payload[0])
+    fn remove(&self, key: &Id) -> Option<Payload> {
+        self.0.remove_sync(key).map(|(_, payload)| payload)
     }
 
     #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
-        self.0.upsert_sync(id, payload.into());
-        true
+    fn insert(&self, id: Id, payload: Payload) {
+        self.0.upsert_sync(id, payload);
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.0.len())
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.0.clear_sync();
     }
 }
 
 pub(crate) struct Index(scc::HashIndex<Id, Payload, Hashing>);
 
-impl Cache for Index {
+impl map::Map for Index {
     const NAME: &'static str = "scc-index";
-    const LACKS: &'static [(Need, &'static str)] = LACKS;
-    const CLEARS: bool = true;
-
-    type Key = Id;
-    type Local = ();
+    const LACKS: &'static [(Need, &'static str)] = NO_CACHE;
 
     fn build(setup: &Setup) -> Self {
         Self(scc::HashIndex::with_capacity_and_hasher(
@@ -75,41 +58,38 @@ impl Cache for Index {
         ))
     }
 
-    fn local(&self) {}
-
     #[inline]
-    fn lend(&self, (): &mut (), key: &Id) -> Option<u8> {
+    fn first(&self, key: &Id) -> Option<u8> {
         self.0.peek_with(key, |_, payload| payload[0])
     }
 
     #[inline]
-    fn own(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.peek_with(key, |_, payload| payload.clone())?;
-        Some(payload[0])
+    fn get(&self, key: &Id) -> Option<Payload> {
+        self.0.peek_with(key, |_, payload| payload.clone())
     }
 
     /// A look and a removal, of which one caller's succeeds.
     #[inline]
-    fn take(&self, (): &mut (), key: &Id) -> Option<u8> {
-        let payload = self.0.peek_with(key, |_, payload| payload.clone())?;
-        self.0.remove_sync(key).then_some(payload[0])
+    fn remove(&self, key: &Id) -> Option<Payload> {
+        let payload = self.get(key)?;
+        self.0.remove_sync(key).then_some(payload)
     }
 
     #[inline]
-    fn add(&self, (): &mut (), id: Id, payload: &[u8]) -> bool {
+    fn insert(&self, id: Id, payload: Payload) {
+        let mut new = (id, payload);
         // Ids are new, but for once in the check before everything.
-        if let Err((id, payload)) = self.0.insert_sync(id, payload.into()) {
-            self.0.remove_sync(&id);
-            return self.0.insert_sync(id, payload).is_ok();
+        while let Err(back) = self.0.insert_sync(new.0, new.1) {
+            self.0.remove_sync(&back.0);
+            new = back;
         }
-        true
     }
 
-    fn len(&self, (): &()) -> Option<usize> {
-        Some(self.0.len())
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
-    fn clear(&self, (): &mut ()) {
+    fn clear(&self) {
         self.0.clear_sync();
     }
 }
