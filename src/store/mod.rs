@@ -2,8 +2,30 @@
 //!
 //! The engine knows nothing of it. What stands here is what a store has to be able to do.
 
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod address;
+#[cfg(feature = "disk")]
+mod disk;
+#[cfg(feature = "memcached")]
+mod memcached;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod pool;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod wire;
+
 use std::fmt;
 use std::time::{Duration, Instant};
+
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub use address::AddressError;
+#[cfg(feature = "disk")]
+pub use disk::{Disk, DiskError, Opened};
+#[cfg(feature = "memcached")]
+pub use memcached::{Memcached, MemcachedBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder};
 
 /// The longest [`Key`], in bytes: short enough for memcached once it is written in base64.
 pub const MAX_KEY: usize = 128;
