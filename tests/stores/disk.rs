@@ -1,0 +1,327 @@
+//! A file: what survives what, and what becomes of a file that can't be used.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use refrain::store::{Disk, DiskError, ExternalStore, Opened, Write};
+use tempfile::TempDir;
+
+use crate::contract::contract;
+use crate::servers::{get, key, later, millis, put};
+
+const TTL: Duration = Duration::from_secs(600);
+
+fn open(path: &Path) -> (Disk, Opened) {
+    Disk::open(path).unwrap()
+}
+
+fn remove(store: &Disk, number: u32) {
+    let key = key(number);
+    store
+        .write(&[Write::Remove { key: &key }], later())
+        .unwrap();
+}
+
+#[test]
+fn keeps_the_contract() {
+    let directory = TempDir::new().unwrap();
+    let (store, opened) = open(&directory.path().join("sessions"));
+    assert_eq!(opened, Opened::New);
+    contract(&store, millis(200));
+}
+
+#[test]
+fn an_orderly_end_loses_nothing() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    let (store, _) = open(&path);
+    for number in 0..100 {
+        put(&store, &key(number), &number.to_be_bytes());
+    }
+    assert!(store.take(&key(0), later()).unwrap().is_some());
+    remove(&store, 1);
+    assert!(store.claim(&key(500), TTL, later()).unwrap());
+    assert_eq!(store.increment(&key(600), later()).unwrap(), 1);
+    drop(store);
+    let (store, opened) = open(&path);
+    assert_eq!(opened, Opened::Kept { records: 99 });
+    assert_eq!(store.opened(), opened);
+    assert_eq!(get(&store, &key(0)), None);
+    assert_eq!(get(&store, &key(1)), None);
+    for number in 2..100 {
+        assert_eq!(get(&store, &key(number)).unwrap(), number.to_be_bytes());
+    }
+    assert!(!store.claim(&key(500), TTL, later()).unwrap());
+    assert_eq!(store.counter(&key(600), later()).unwrap(), 1);
+}
+
+#[test]
+fn one_at_a_time() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    let (store, _) = open(&path);
+    put(&store, &key(1), b"one");
+    let second = Disk::open(&path);
+    assert!(matches!(second, Err(DiskError::InUse)), "{second:?}");
+    assert_eq!(get(&store, &key(1)).unwrap(), b"one");
+    drop(store);
+    assert_eq!(open(&path).1, Opened::Kept { records: 1 });
+}
+
+/// The environment variable by which this program, run once more, knows that it is to be the one that dies.
+const VICTIM: &str = "REFRAIN_DISK_VICTIM";
+
+/// Not a test: the other process of the one below.
+#[test]
+fn victim() {
+    let Some(path) = std::env::var_os(VICTIM) else {
+        return;
+    };
+    let (store, _) = open(Path::new(&path));
+    for number in 0..100 {
+        put(&store, &key(number), b"first");
+    }
+    // Written through, all of it.
+    std::thread::sleep(millis(1100));
+    put(&store, &key(100), b"first");
+    for number in 0..40 {
+        match number % 4 {
+            0 => drop(store.take(&key(number), later()).unwrap().unwrap()),
+            1 => remove(&store, number),
+            2 => put(&store, &key(number), b"second"),
+            _ => assert!(store.claim(&key(1000 + number), TTL, later()).unwrap()),
+        }
+    }
+    store.increment(&key(2000), later()).unwrap();
+    // And after it was written through once more.
+    for number in 40..80 {
+        match number % 4 {
+            0 => drop(store.take(&key(number), later()).unwrap().unwrap()),
+            1 => remove(&store, number),
+            2 => put(&store, &key(number), b"second"),
+            _ => assert!(store.claim(&key(1000 + number), TTL, later()).unwrap()),
+        }
+    }
+    // No destructor runs.
+    std::process::abort();
+}
+
+fn crash(path: &Path) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "disk::victim", "--nocapture"])
+        .env(VICTIM, path)
+        .output()
+        .unwrap();
+    assert!(!status.status.success());
+    let said = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Only where the run of the machine has a name can the journal be believed.
+fn boot_is_known() -> bool {
+    Path::new("/proc/sys/kernel/random/boot_id").exists()
+}
+
+#[test]
+fn a_dead_process_hands_nothing_out_twice() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    crash(&path);
+    let (store, opened) = open(&path);
+    if !boot_is_known() {
+        assert!(matches!(opened, Opened::Emptied { .. }), "{opened:?}");
+        return;
+    }
+    assert!(matches!(opened, Opened::Recovered { .. }), "{opened:?}");
+    for number in 0..80 {
+        let record = get(&store, &key(number));
+        match number % 4 {
+            0 | 1 => assert_eq!(record, None, "{number}"),
+            // Written through or lost, but never the one before.
+            2 => assert_ne!(record.as_deref(), Some(&b"first"[..]), "{number}"),
+            _ => {
+                assert_eq!(record.unwrap(), b"first", "{number}");
+                let again = store.claim(&key(1000 + number), TTL, later());
+                assert!(!again.unwrap(), "{number}");
+            }
+        }
+    }
+    for number in 80..=100 {
+        assert_eq!(get(&store, &key(number)).unwrap(), b"first", "{number}");
+    }
+    assert_eq!(store.counter(&key(2000), later()).unwrap(), 1);
+    drop(store);
+    assert!(matches!(open(&path).1, Opened::Kept { .. }));
+}
+
+/// The same file, as another run of the machine finds it: the end of the journal may be missing, so nothing is believed.
+#[test]
+fn after_a_dead_machine_it_is_empty() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    crash(&path);
+    // What names the run of the machine stands in the file. Another name of the same length would be torn by the checksums,
+    // so it is written by redb itself.
+    {
+        let state: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("refrain");
+        let database = redb::Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        write
+            .open_table(state)
+            .unwrap()
+            .insert("open", "another run")
+            .unwrap();
+        write.commit().unwrap();
+    }
+    let (store, opened) = open(&path);
+    assert!(
+        matches!(opened, Opened::Emptied { aside: None, .. }),
+        "{opened:?}"
+    );
+    for number in 0..=100 {
+        assert_eq!(get(&store, &key(number)), None);
+    }
+    put(&store, &key(1), b"one");
+    drop(store);
+    assert_eq!(open(&path).1, Opened::Kept { records: 1 });
+}
+
+#[test]
+fn a_foreign_file_is_set_aside() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    let aside = directory.path().join("sessions.bad");
+    for foreign in [
+        &b"x"[..],
+        b"-----BEGIN PRIVATE KEY-----\n",
+        &[0; 1000],
+        &[0xff; 1 << 20],
+    ] {
+        fs::write(&path, foreign).unwrap();
+        let (store, opened) = open(&path);
+        match opened {
+            Opened::Emptied { aside: there, .. } => assert_eq!(there.unwrap(), aside),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs::read(&aside).unwrap(), foreign);
+        put(&store, &key(1), b"one");
+        assert_eq!(get(&store, &key(1)).unwrap(), b"one");
+        drop(store);
+        assert_eq!(open(&path).1, Opened::Kept { records: 1 });
+    }
+    // A database of somebody else's.
+    fs::remove_file(&path).unwrap();
+    {
+        let theirs: redb::TableDefinition<'_, u32, u32> = redb::TableDefinition::new("theirs");
+        let database = redb::Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(theirs).unwrap().insert(1, 2).unwrap();
+        write.commit().unwrap();
+    }
+    let (_, opened) = open(&path);
+    assert!(
+        matches!(opened, Opened::Emptied { aside: Some(_), .. }),
+        "{opened:?}"
+    );
+}
+
+/// Cut off anywhere, or with any byte changed, a file is either as it was or set aside; what comes out of it is what went in.
+#[test]
+fn a_torn_file_never_stops_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    let (store, _) = open(&path);
+    for number in 0..200 {
+        put(&store, &key(number), &[number as u8; 200]);
+    }
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize % below
+    };
+    let (mut kept, mut emptied) = (0, 0);
+    for round in 0..120 {
+        let mut torn = whole.clone();
+        match round % 3 {
+            0 => torn.truncate(next(whole.len()).max(1)),
+            1 => {
+                let at = next(whole.len());
+                torn[at] ^= 1 << next(8);
+            }
+            _ => {
+                // A page that was never written.
+                let at = next(whole.len() / 4096) * 4096;
+                torn[at..at + 4096].fill(0);
+            }
+        }
+        fs::write(&path, &torn).unwrap();
+        let (store, opened) = open(&path);
+        match opened {
+            Opened::Kept { .. } | Opened::Recovered { .. } => {
+                kept += 1;
+                for number in 0..200 {
+                    assert_eq!(get(&store, &key(number)).unwrap(), [number as u8; 200]);
+                }
+            }
+            Opened::Emptied { .. } => {
+                emptied += 1;
+                assert_eq!(get(&store, &key(1)), None);
+            }
+            other => panic!("{other:?}"),
+        }
+        put(&store, &key(1), b"goes on");
+    }
+    assert!(kept > 0 && emptied > 0, "{kept} kept, {emptied} emptied");
+}
+
+#[test]
+fn a_path_that_can_not_be_is_an_error() {
+    let directory = TempDir::new().unwrap();
+    for path in [directory.path(), &directory.path().join("no/such")] {
+        let error = Disk::open(path).unwrap_err();
+        assert!(matches!(error, DiskError::Io(_)), "{error:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = TempDir::new().unwrap();
+    let (_store, _) = open(&directory.path().join("sessions"));
+    for name in ["sessions", "sessions.taken"] {
+        let file = fs::metadata(directory.path().join(name)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+}
+
+/// What has expired makes room, a few with each write.
+#[test]
+fn the_expired_are_removed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    let (store, _) = open(&path);
+    let keys: Vec<_> = (0..1000).map(key).collect();
+    let batch: Vec<_> = keys
+        .iter()
+        .map(|key| Write::Put {
+            key,
+            record: b"brief",
+            ttl: millis(1),
+        })
+        .collect();
+    store.write(&batch, later()).unwrap();
+    put(&store, &key(5000), b"long");
+    std::thread::sleep(millis(20));
+    for _ in 0..4 {
+        store.probe(later()).unwrap();
+    }
+    drop(store);
+    assert_eq!(open(&path).1, Opened::Kept { records: 1 });
+}
