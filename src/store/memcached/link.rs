@@ -16,6 +16,9 @@ const LINE: usize = 2048;
 const ITEM: usize = 32 << 20;
 /// So many requests are sent before the answers are read. memcached stops reading while it can't answer.
 const TOGETHER: usize = 512;
+/// And in TLS so many bytes, unless one request is longer: memcached (1.6.18) does not notice requests that it has already
+/// decrypted, but not yet read, as it may with more than one record of TLS.
+const TOGETHER_IN_TLS: usize = 8 << 10;
 
 pub(super) struct Address {
     pub(super) place: Place,
@@ -55,6 +58,8 @@ pub(super) struct Connection {
     /// What has arrived, and how much of it has been read.
     buffer: Vec<u8>,
     read: usize,
+    /// How many bytes of requests go together.
+    together: usize,
     /// The number of the last request. Nobody else counts from there.
     serial: u64,
 }
@@ -72,15 +77,24 @@ impl Connection {
         self.wire.until(deadline);
         let mut answers = Vec::with_capacity(requests.len());
         let mut refused = None;
-        for some in requests.chunks(TOGETHER) {
+        let mut requests = requests.iter().peekable();
+        while requests.peek().is_some() {
             let first = self.serial.wrapping_add(1);
             let mut bytes = Vec::new();
-            for request in some {
+            let mut count = 0;
+            while let Some(request) = requests.peek() {
+                let end = bytes.len();
+                request.write(self.serial.wrapping_add(1), &mut bytes);
+                if count > 0 && (count == TOGETHER || bytes.len() > self.together) {
+                    bytes.truncate(end);
+                    break;
+                }
                 self.serial = self.serial.wrapping_add(1);
-                request.write(self.serial, &mut bytes);
+                count += 1;
+                requests.next();
             }
             self.send(&bytes).map_err(Failure::Spoilt)?;
-            for offset in 0..some.len() as u64 {
+            for offset in 0..count as u64 {
                 match self.answer(first.wrapping_add(offset)) {
                     Ok(answer) => answers.push(answer),
                     Err(Failure::Sound(error)) => {
@@ -244,6 +258,10 @@ impl Link for Connection {
             wire: Wire::connect(&address.place, address.tls.as_ref(), deadline)?,
             buffer: Vec::new(),
             read: 0,
+            together: match address.tls {
+                Some(_) => TOGETHER_IN_TLS,
+                None => usize::MAX,
+            },
             serial: u64::from_ne_bytes(serial),
         };
         connection.ping(deadline)?;

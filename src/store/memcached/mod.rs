@@ -208,7 +208,9 @@ fn nonsense() -> StoreError {
 
 /// Never less than was asked for, never zero, which would be for ever, and never so much that it would be a date.
 fn seconds(ttl: Duration) -> u32 {
-    let whole = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    let whole = ttl
+        .as_secs()
+        .saturating_add(u64::from(ttl.subsec_nanos() > 0));
     // The clock may be a second late.
     whole.saturating_add(1).min(LONGEST) as u32
 }

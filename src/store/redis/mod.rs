@@ -361,15 +361,19 @@ impl ExternalStore for Redis {
         let mut nodes: Vec<&Arc<Node>> = topology.nodes.iter().collect();
         nodes.sort_by_key(|node| !node.stands());
         let mut first_error = None;
+        let mut gone = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now) / (nodes.len() - index) as u32;
             if let Err(error) = node.check(now + share) {
                 first_error.get_or_insert(error);
+                gone.push(Arc::as_ptr(node));
             }
         }
         match first_error {
-            Some(error) if !topology.mostly(Node::stands) => Err(error),
+            Some(error) if !topology.mostly(|node| !gone.contains(&Arc::as_ptr(node))) => {
+                Err(error)
+            }
             Some(_) => {
                 self.mark(true);
                 Ok(())

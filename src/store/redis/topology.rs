@@ -69,8 +69,8 @@ impl Topology {
     }
 
     /// Whether the servers that answer have more than half of the slots.
-    pub(super) fn mostly(&self, answers: impl Fn(&Node) -> bool) -> bool {
-        let well: Vec<bool> = self.nodes.iter().map(|node| answers(node)).collect();
+    pub(super) fn mostly(&self, answers: impl Fn(&Arc<Node>) -> bool) -> bool {
+        let well: Vec<bool> = self.nodes.iter().map(answers).collect();
         if self.slots.is_empty() {
             return well.contains(&true);
         }
