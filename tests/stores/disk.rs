@@ -108,13 +108,13 @@ fn victim() {
 }
 
 fn crash(path: &Path) {
-    let status = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "disk::victim", "--ignored", "--nocapture"])
         .env(VICTIM, path)
         .output()
         .unwrap();
-    assert!(!status.status.success());
-    let said = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("panicked"), "{said}");
 }
 
@@ -323,4 +323,89 @@ fn the_expired_are_removed() {
     }
     drop(store);
     assert_eq!(open(&path).1, Opened::Kept { records: 1 });
+}
+
+/// Not a test: what the other process does, whose files may not grow beyond a limit.
+#[test]
+#[ignore = "the other process of the test below"]
+fn confined() {
+    let path = std::env::var_os(VICTIM).expect("a path in the environment");
+    let path = Path::new(&path);
+    let (store, opened) = open(path);
+    println!("opened: {opened:?}");
+    put(&store, &key(1), b"small");
+    let mut refused = false;
+    for number in 0..100 {
+        let key = key(number);
+        let put = Write::Put {
+            key: &key,
+            record: &[7; 20_000],
+            ttl: TTL,
+        };
+        // From time to time, as the worker does.
+        if number % 10 == 0 {
+            std::thread::sleep(millis(110));
+        }
+        if store.write(&[put], later()).is_err() {
+            refused = true;
+            break;
+        }
+    }
+    println!("refused: {refused}");
+    if refused {
+        // Reads and takes go on or are refused; nothing panics.
+        let _ = store.take(&key(1), later());
+        let _ = store.get(&key(2), later());
+        let _ = store.claim(&key(3), TTL, later());
+        store.probe(later()).unwrap();
+        println!("then: {:?}", store.opened());
+    }
+    put(&store, &key(1), b"goes on");
+    assert_eq!(get(&store, &key(1)).unwrap(), b"goes on");
+    assert!(store.take(&key(1), later()).unwrap().is_some());
+    assert_eq!(store.take(&key(1), later()).unwrap(), None);
+    println!("lived");
+}
+
+/// What it says when no file may grow beyond so many blocks of 512 bytes, as on a full disk.
+#[cfg(unix)]
+fn confine(path: &Path, blocks: u32) -> String {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "disk::confined", "--ignored", "--nocapture"])
+        .env(VICTIM, path)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("lived"), "{said}");
+    said
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_never_stops_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    // No room for a file at all.
+    let said = confine(&path, 8);
+    assert!(said.contains("opened: InMemory"), "{said}");
+    assert!(!path.exists(), "a file that will not be written");
+    // Room for a beginning.
+    let said = confine(&path, 512);
+    assert!(said.contains("opened: New"), "{said}");
+    assert!(said.contains("refused: true"), "{said}");
+    // And without a limit, whatever was left is taken up or set aside.
+    let (store, _) = open(&path);
+    put(&store, &key(1), b"one");
+    for number in 0..200 {
+        put(&store, &key(number), &[7; 20_000]);
+    }
+    drop(store);
+    // A file that is longer than it may be: whether it can be used or not, the server starts.
+    confine(&path, 512);
+    confine(&path, 8);
 }
