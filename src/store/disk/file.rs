@@ -11,13 +11,9 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
-use crate::store::disk::journal::{Entry, Journal, beside, entries, private};
+use crate::store::disk::journal::{Journal, beside, entries, private};
+use crate::store::disk::table::{COUNTERS, ENDS, RECORDS, apply};
 
-/// A key's record, behind the moment of its end in milliseconds.
-pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
-/// The keys by their ends.
-pub(super) const ENDS: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("ends");
-pub(super) const COUNTERS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("counters");
 /// Of whom the file is: the format, and who has it open.
 const STATE: TableDefinition<'_, &str, &str> = TableDefinition::new("refrain");
 
@@ -201,7 +197,7 @@ fn enter(
     if new {
         create_tables(database).map_err(inside)?;
         journal
-            .clear()
+            .replace(b"")
             .map_err(|error| inside(StorageError::Io(error)))?;
         return Ok(Opened::New);
     }
@@ -226,12 +222,8 @@ fn enter(
                 "the machine stopped while the file was open: what had been taken is not known";
             return Err(Failed::Stale(why.to_owned()));
         }
-        for entry in entries(found) {
-            match entry {
-                Entry::Gone(key) => remove(&write, key).map(drop),
-                Entry::Claimed(key, end) => insert(&write, key, b"1", end).map(drop),
-            }
-            .map_err(inside)?;
+        for (key, change) in entries(found) {
+            apply(&write, key, change).map_err(inside)?;
         }
     }
     let records = {
@@ -243,7 +235,7 @@ fn enter(
     };
     write.commit().map_err(inside)?;
     journal
-        .clear()
+        .replace(b"")
         .map_err(|error| inside(StorageError::Io(error)))?;
     Ok(match left {
         Some(_) => Opened::Recovered { records },
@@ -270,10 +262,8 @@ fn mark_open(write: &WriteTransaction) -> Result<(), redb::Error> {
 }
 
 /// Writes down that the file is closed in order.
-pub(super) fn mark_closed(database: &Database) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
+pub(super) fn mark_closed(write: &WriteTransaction) -> Result<(), redb::Error> {
     write.open_table(STATE)?.insert("open", "")?;
-    write.commit()?;
     Ok(())
 }
 
@@ -281,40 +271,4 @@ pub(super) fn mark_closed(database: &Database) -> Result<(), redb::Error> {
 fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
-/// A record's end and bytes, apart.
-pub(super) fn parts(value: &[u8]) -> Option<(u64, &[u8])> {
-    let (end, record) = value.split_first_chunk()?;
-    Some((u64::from_be_bytes(*end), record))
-}
-
-/// Removes a record. Returns it with its end, if it was there.
-pub(super) fn remove(
-    write: &WriteTransaction,
-    key: &[u8],
-) -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
-    let removed = {
-        let mut records = write.open_table(RECORDS)?;
-        let value = records.remove(key)?;
-        value.and_then(|value| parts(value.value()).map(|(end, record)| (end, record.to_vec())))
-    };
-    if let Some((end, _)) = &removed {
-        write.open_table(ENDS)?.remove((*end, key))?;
-    }
-    Ok(removed)
-}
-
-/// Stores a record. Returns whether it took another's place.
-pub(super) fn insert(
-    write: &WriteTransaction,
-    key: &[u8],
-    record: &[u8],
-    end: u64,
-) -> Result<bool, redb::Error> {
-    let replaced = remove(write, key)?.is_some();
-    let value = [&end.to_be_bytes(), record].concat();
-    write.open_table(RECORDS)?.insert(key, &value[..])?;
-    write.open_table(ENDS)?.insert((end, key), ())?;
-    Ok(replaced)
 }

@@ -4,49 +4,39 @@
 //! An entry is one byte for its kind, one for the key's length, the key, and for a claim its end. Entries are appended by
 //! one write each time, before what they tell of is done. The system keeps them when the process dies; nothing is synced.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use crate::store::disk::table::Change;
 
 const GONE: u8 = 1;
 const CLAIMED: u8 = 2;
 
 pub(super) struct Journal {
-    file: Option<File>,
+    /// None for a database in memory, which needs no journal.
+    file: Option<(File, PathBuf)>,
     len: u64,
-}
-
-/// An entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry<'a> {
-    /// The record is not there any more, or is another one.
-    Gone(&'a [u8]),
-    /// The mark is there until then.
-    Claimed(&'a [u8], u64),
 }
 
 impl Journal {
     /// The journal beside a database, and what stands in it.
     pub(super) fn open(database: &Path) -> io::Result<(Self, Vec<u8>)> {
-        let mut file = private(&beside(database, "taken"))?;
+        let path = beside(database, "taken");
+        let mut file = private(&path)?;
         let mut found = Vec::new();
         file.read_to_end(&mut found)?;
         let len = found.len() as u64;
-        let file = Some(file);
+        let file = Some((file, path));
         Ok((Self { file, len }, found))
     }
 
-    /// For a database in memory, which needs none.
     pub(super) fn none() -> Self {
         Self { file: None, len: 0 }
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
     pub(super) fn append(&mut self, entries: &[u8]) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
+        if let Some((file, _)) = &mut self.file {
             file.seek(SeekFrom::Start(self.len))?;
             // What a failed write leaves is overwritten by the next one, or is a torn end.
             file.write_all(entries)?;
@@ -55,53 +45,61 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets all entries: the database has been written through.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
+    /// Forgets all entries but these: the others are in the database, which has been written through. At any moment there
+    /// is the old journal or the new one.
+    pub(super) fn replace(&mut self, entries: &[u8]) -> io::Result<()> {
+        let Some((file, path)) = &mut self.file else {
+            return Ok(());
+        };
+        if entries.is_empty() {
             file.set_len(0)?;
+        } else {
+            let next = beside(path, "new");
+            let mut other = private(&next)?;
+            other.set_len(0)?;
+            other.write_all(entries)?;
+            fs::rename(&next, path)?;
+            *file = other;
         }
-        self.len = 0;
+        self.len = entries.len() as u64;
         Ok(())
     }
 }
 
-impl Entry<'_> {
-    pub(super) fn write(&self, into: &mut Vec<u8>) {
-        match *self {
-            Self::Gone(key) => {
-                into.extend_from_slice(&[GONE, key.len() as u8]);
-                into.extend_from_slice(key);
-            }
-            Self::Claimed(key, end) => {
-                into.extend_from_slice(&[CLAIMED, key.len() as u8]);
-                into.extend_from_slice(key);
-                into.extend_from_slice(&end.to_be_bytes());
-            }
-        }
+/// Writes an entry.
+pub(super) fn enter(key: &[u8], change: Change, into: &mut Vec<u8>) {
+    let kind = match change {
+        Change::Gone => GONE,
+        Change::Claimed(_) => CLAIMED,
+    };
+    into.extend_from_slice(&[kind, key.len() as u8]);
+    into.extend_from_slice(key);
+    if let Change::Claimed(end) = change {
+        into.extend_from_slice(&end.to_be_bytes());
     }
 }
 
 /// The entries, up to where they are torn.
-pub(super) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+pub(super) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Change)> {
     std::iter::from_fn(move || {
         let (&[kind, len], rest) = bytes.split_first_chunk()?;
         let (key, rest) = rest.split_at_checked(usize::from(len))?;
-        let (entry, rest) = match kind {
-            GONE => (Entry::Gone(key), rest),
+        let (change, rest) = match kind {
+            GONE => (Change::Gone, rest),
             CLAIMED => {
                 let (end, rest) = rest.split_first_chunk()?;
-                (Entry::Claimed(key, u64::from_be_bytes(*end)), rest)
+                (Change::Claimed(u64::from_be_bytes(*end)), rest)
             }
             _ => return None,
         };
         bytes = rest;
-        Some(entry)
+        Some((key, change))
     })
 }
 
-/// A file beside the database.
-pub(super) fn beside(database: &Path, what: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
+/// A file beside another one.
+pub(super) fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(what);
     name.into()
@@ -120,22 +118,47 @@ pub(super) fn private(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
+    const WRITTEN: [(&[u8], Change); 3] = [
+        (b"one", Change::Gone),
+        (&[7; 128], Change::Claimed(u64::MAX - 3)),
+        (b"three", Change::Gone),
+    ];
+
+    fn written() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (key, change) in WRITTEN {
+            enter(key, change, &mut bytes);
+        }
+        bytes
+    }
+
     #[test]
     fn a_torn_end_loses_only_the_last_entry() {
-        let written = [
-            Entry::Gone(b"one"),
-            Entry::Claimed(&[7; 128], u64::MAX - 3),
-            Entry::Gone(b"three"),
-        ];
-        let mut bytes = Vec::new();
-        for entry in &written {
-            entry.write(&mut bytes);
-        }
-        assert_eq!(entries(&bytes).collect::<Vec<_>>(), written);
+        let bytes = written();
+        assert_eq!(entries(&bytes).collect::<Vec<_>>(), WRITTEN);
         for torn in 1..=b"three".len() + 1 {
             let whole = &bytes[..bytes.len() - torn];
-            assert_eq!(entries(whole).collect::<Vec<_>>(), written[..2]);
+            assert_eq!(entries(whole).collect::<Vec<_>>(), WRITTEN[..2]);
         }
         assert_eq!(entries(b"garbage").count(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_found() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("sessions");
+        let (mut journal, found) = Journal::open(&path).unwrap();
+        assert!(found.is_empty());
+        let bytes = written();
+        journal.append(b"forgotten").unwrap();
+        journal.replace(&bytes[..5]).unwrap();
+        journal.append(&bytes[5..]).unwrap();
+        drop(journal);
+        let (mut journal, found) = Journal::open(&path).unwrap();
+        assert_eq!(found, bytes);
+        journal.append(b"x").unwrap();
+        journal.replace(b"").unwrap();
+        journal.append(&bytes).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().1, bytes);
     }
 }

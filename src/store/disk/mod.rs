@@ -2,29 +2,28 @@
 
 mod file;
 mod journal;
+mod pending;
+mod table;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable};
+use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
-use file::{COUNTERS, ENDS, RECORDS, insert, mark_closed, open, parts, remove};
 pub use file::{DiskError, Opened};
-use journal::{Entry, Journal};
+use file::{mark_closed, open};
+use pending::Pending;
+use table::{COUNTERS, Change, MARK, apply, end, increment, insert, now, purge, remove};
 
 use crate::store::{ExternalStore, Key, StoreError, Write};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex, SharedCell, lock};
 
-/// The worker writes the database through at the first write after this long.
+/// The worker writes the database through at the first write or probe after this long.
 const THROUGH: Duration = Duration::from_secs(1);
-/// So long a journal is written through by whoever makes it longer, in bytes.
-const LONGEST: u64 = 4 << 20;
-/// How many expired records a write or a probe removes at the most.
-const PURGED: usize = 256;
 
 /// Records in a file on this machine, which survive a restart of the process. Off unless it is asked for.
 ///
@@ -35,7 +34,7 @@ const PURGED: usize = 256;
 ///
 /// * **An orderly end** (the store is dropped): everything.
 /// * **The process dies**: what was taken, removed, claimed or replaced stays so, because each such step is written to a
-///   journal beside the file, `FILE.taken`, before it is done. Counters keep their values. Records that were put since the
+///   journal beside the file, `FILE.taken`, before it counts. Counters keep their values. Records that were put since the
 ///   database was last written through, at most a second before the last write, are lost.
 /// * **The machine stops** while the file is open: nothing. The store begins empty, since the end of the journal may be
 ///   missing. (The run of the machine is known on Linux; elsewhere the same holds when the process dies.)
@@ -51,9 +50,10 @@ const PURGED: usize = 256;
 ///
 /// # Progress
 ///
-/// A look-up reads without waiting for a writer. A take or a claim of a record that is there waits for its turn among the
-/// writers, until its deadline; a write-through takes as long as the disk takes, once a second. The operations of the file
-/// itself can't be interrupted.
+/// A handshake's call reads the file, or what the system has of it in memory. A take or a claim adds a line to the journal,
+/// and waits for other takes and claims while they do so, and for the end of the worker's transaction in memory; never for
+/// the disk to be written, which the worker does once a second. The operations of the file itself can't be interrupted: a
+/// deadline is looked at before them.
 ///
 /// # Examples
 ///
@@ -72,18 +72,14 @@ const PURGED: usize = 256;
 pub struct Disk {
     path: PathBuf,
     database: SharedCell<Database>,
-    /// Whoever holds it is the only writer.
-    turn: Mutex<Option<Writer>>,
+    pending: Mutex<Pending>,
+    /// When the database was last written through. Whoever holds it is the only writer.
+    turn: Mutex<Option<Instant>>,
     /// Somebody has given the turn back.
     free: Condvar,
     /// The file has failed; the next probe is to open it anew.
     failed: AtomicBool,
     opened: Mutex<Opened>,
-}
-
-struct Writer {
-    journal: Journal,
-    through: Instant,
 }
 
 impl fmt::Debug for Disk {
@@ -107,7 +103,8 @@ impl Disk {
         let disk = Self {
             path,
             database: SharedCell::new(Some(Arc::new(database))),
-            turn: Mutex::new(Some(Writer::new(journal))),
+            pending: Mutex::new(Pending::new(journal)),
+            turn: Mutex::new(Some(Instant::now())),
             free: Condvar::new(),
             failed: AtomicBool::new(false),
             opened: Mutex::new(opened.clone()),
@@ -121,7 +118,7 @@ impl Disk {
     }
 
     /// Does it with the database, before the deadline. Whatever goes wrong inside is an error.
-    fn reading<T>(
+    fn with<T>(
         &self,
         deadline: Instant,
         act: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -129,7 +126,10 @@ impl Disk {
         if Instant::now() >= deadline {
             return Err(StoreError::TimedOut);
         }
-        let database = self.database.load().ok_or_else(closed)?;
+        let database = self
+            .database
+            .load()
+            .ok_or_else(|| StoreError::Unavailable("the file is not open".to_owned()))?;
         match catch_unwind(AssertUnwindSafe(|| act(&database))) {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
@@ -143,25 +143,50 @@ impl Disk {
         }
     }
 
-    /// The same, as the only writer.
-    fn writing<T>(
+    /// One transaction of the worker's, which also does what handshakes have done. `act` does the rest, and names the keys
+    /// whose records it has made undone, and those that it has written. With `through` it is on the disk at the end.
+    fn transact<'a, T>(
         &self,
         deadline: Instant,
-        act: impl FnOnce(&Database, &mut Writer) -> Result<T, redb::Error>,
+        through: bool,
+        act: impl FnOnce(&WriteTransaction, &mut Touched<'a>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let mut writer = self.wait(deadline)?;
-        let done = self.reading(deadline, |database| act(database, &mut writer));
-        *lock(&self.turn) = Some(writer);
+        let mut last = self.wait(deadline)?;
+        let done = self.with(deadline, |database| {
+            let before = lock(&self.pending).all();
+            let mut write = database.begin_write()?;
+            for (key, change) in &before {
+                apply(&write, key, *change)?;
+            }
+            let mut touched = Touched::default();
+            let done = act(&write, &mut touched)?;
+            purge(&write)?;
+            write.set_durability(Durability::None)?;
+            {
+                // Whoever takes a record takes it before all of this, or after it.
+                let mut pending = lock(&self.pending);
+                pending.promise(&touched.gone)?;
+                write.commit()?;
+                pending.settle(&before, touched.written.iter().copied());
+            }
+            if through || last.elapsed() >= THROUGH {
+                database.begin_write()?.commit()?;
+                lock(&self.pending).written_through()?;
+                last = Instant::now();
+            }
+            Ok(done)
+        });
+        *lock(&self.turn) = Some(last);
         self.free.notify_one();
         done
     }
 
-    /// Waits for the turn, until the deadline.
-    fn wait(&self, deadline: Instant) -> Result<Writer, StoreError> {
+    /// Waits for the turn to write, until the deadline.
+    fn wait(&self, deadline: Instant) -> Result<Instant, StoreError> {
         let mut turn = lock(&self.turn);
         loop {
-            if let Some(writer) = turn.take() {
-                return Ok(writer);
+            if let Some(last) = turn.take() {
+                return Ok(last);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -179,230 +204,155 @@ impl Disk {
         self.failed.store(true, Ordering::Relaxed);
     }
 
-    /// Opens the file anew.
-    fn reopen(&self, deadline: Instant) -> Result<(), StoreError> {
-        let old = self.wait(deadline)?;
-        let reopened = self.swap();
-        let done = match reopened {
-            Ok(writer) => {
-                *lock(&self.turn) = Some(writer);
+    /// Opens the file anew, if it has failed.
+    fn recover(&self, deadline: Instant) -> Result<(), StoreError> {
+        // ORDERING: Relaxed, as in `fail`.
+        if !self.failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let last = self.wait(deadline)?;
+        // From here on handshakes find nothing. The last of them to let go of the old database closes it, and frees the
+        // file; if that is not us, the next probe tries again.
+        drop(self.database.swap(None));
+        let mut pending = lock(&self.pending);
+        let done = match open(&self.path) {
+            Ok((database, journal, opened)) => {
+                // What was pending stood in the journal, and has been done with it, or the store is empty.
+                *pending = Pending::new(journal);
+                *lock(&self.opened) = opened;
+                self.database.swap(Some(Arc::new(database)));
+                // ORDERING: Relaxed, as in `fail`.
+                self.failed.store(false, Ordering::Relaxed);
                 Ok(())
             }
-            Err(error) => {
-                *lock(&self.turn) = Some(old);
-                Err(StoreError::Unavailable(error.to_string()))
-            }
+            Err(error) => Err(StoreError::Unavailable(error.to_string())),
         };
+        drop(pending);
+        *lock(&self.turn) = Some(last);
         self.free.notify_one();
         done
     }
-
-    fn swap(&self) -> Result<Writer, DiskError> {
-        // The last reader to let go of the old database closes it, and frees the file: if that is not us, the next probe
-        // tries again.
-        drop(self.database.swap(None));
-        let (database, journal, opened) = open(&self.path)?;
-        *lock(&self.opened) = opened;
-        self.database.swap(Some(Arc::new(database)));
-        // ORDERING: Relaxed, as in `fail`.
-        self.failed.store(false, Ordering::Relaxed);
-        Ok(Writer::new(journal))
-    }
 }
 
-impl Writer {
-    fn new(journal: Journal) -> Self {
-        Self {
-            journal,
-            through: Instant::now(),
-        }
-    }
-
-    /// Commits. What must not be undone is in the journal first, unless the commit is written through.
-    fn commit(
-        &mut self,
-        mut write: redb::WriteTransaction,
-        entries: &[u8],
-        through: bool,
-    ) -> Result<(), redb::Error> {
-        let through = through || self.journal.len() + entries.len() as u64 > LONGEST;
-        if through {
-            write.commit()?;
-            self.journal.clear()?;
-            self.through = Instant::now();
-        } else {
-            write.set_durability(Durability::None)?;
-            self.journal.append(entries)?;
-            write.commit()?;
-        }
-        Ok(())
-    }
+/// What a transaction has done, beside what handshakes had done before.
+#[derive(Default)]
+struct Touched<'a> {
+    gone: Vec<&'a [u8]>,
+    written: Vec<&'a [u8]>,
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // ORDERING: Relaxed, as in `fail`.
         let failed = self.failed.load(Ordering::Relaxed);
-        if let (Some(database), false) = (self.database.swap(None), failed) {
-            // If that fails, it is found at the next start.
-            let _ = catch_unwind(AssertUnwindSafe(|| mark_closed(&database)));
+        let Some(database) = self.database.swap(None) else {
+            return;
+        };
+        if failed {
+            return;
         }
+        // If this fails, it is found at the next start.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let write = database.begin_write()?;
+            for (key, change) in lock(&self.pending).all() {
+                apply(&write, &key, change)?;
+            }
+            mark_closed(&write)?;
+            write.commit()?;
+            Ok::<_, redb::Error>(())
+        }));
     }
 }
 
-fn closed() -> StoreError {
-    StoreError::Unavailable("the file is not open".to_owned())
-}
-
-/// Milliseconds since 1970: the file is read by another process, to which no other clock means anything.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
-}
-
-fn end(ttl: Duration) -> u64 {
-    now().saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1))
-}
-
-fn get(database: &Database, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
-    let records = database.begin_read()?.open_table(RECORDS)?;
-    let value = records.get(key)?;
-    Ok(value.and_then(|value| match parts(value.value()) {
-        Some((end, record)) if end > now() => Some(record.to_vec()),
-        _ => None,
-    }))
-}
-
-/// Removes a few of the records that have expired.
-fn purge(write: &redb::WriteTransaction) -> Result<usize, redb::Error> {
-    let old: Vec<(u64, Vec<u8>)> = {
-        let ends = write.open_table(ENDS)?;
-        let expired = ends.range(..(now(), &[][..]))?;
-        expired
-            .take(PURGED)
-            .map(|entry| entry.map(|(end, _)| owned(end.value())))
-            .collect::<Result<_, _>>()?
-    };
-    let mut records = write.open_table(RECORDS)?;
-    let mut ends = write.open_table(ENDS)?;
-    for (end, key) in &old {
-        records.remove(&key[..])?;
-        ends.remove((*end, &key[..]))?;
+/// The record, as far as handshakes and the database have it.
+fn find(
+    change: Option<Change>,
+    database: &Database,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, redb::Error> {
+    match change {
+        Some(Change::Gone) => Ok(None),
+        Some(Change::Claimed(end)) => Ok((end > now()).then(|| MARK.to_vec())),
+        None => table::get(database, key),
     }
-    Ok(old.len())
-}
-
-fn owned((end, key): (u64, &[u8])) -> (u64, Vec<u8>) {
-    (end, key.to_vec())
 }
 
 impl ExternalStore for Disk {
     fn get(&self, key: &Key, deadline: Instant) -> Result<Option<Vec<u8>>, StoreError> {
-        self.reading(deadline, |database| get(database, key.as_bytes()))
+        let key = key.as_bytes();
+        self.with(deadline, |database| {
+            let change = lock(&self.pending).of(key);
+            find(change, database, key)
+        })
     }
 
     fn take(&self, key: &Key, deadline: Instant) -> Result<Option<Vec<u8>>, StoreError> {
-        // A miss needs no turn.
-        if self.get(key, deadline)?.is_none() {
-            return Ok(None);
-        }
-        self.writing(deadline, |database, writer| {
-            let write = database.begin_write()?;
-            let Some((end, record)) = remove(&write, key.as_bytes())? else {
-                return Ok(None);
-            };
-            let mut entry = Vec::new();
-            Entry::Gone(key.as_bytes()).write(&mut entry);
-            writer.commit(write, &entry, false)?;
-            Ok((end > now()).then_some(record))
+        let key = key.as_bytes();
+        self.with(deadline, |database| {
+            let mut pending = lock(&self.pending);
+            let record = find(pending.of(key), database, key)?;
+            if record.is_some() {
+                pending.note(key, Change::Gone)?;
+            }
+            Ok(record)
         })
     }
 
     fn claim(&self, key: &Key, ttl: Duration, deadline: Instant) -> Result<bool, StoreError> {
-        if self.get(key, deadline)?.is_some() {
-            return Ok(false);
-        }
-        self.writing(deadline, |database, writer| {
-            let write = database.begin_write()?;
-            // Another may have come first.
-            if let Some((end, _)) = remove(&write, key.as_bytes())? {
-                if end > now() {
-                    return Ok(false);
-                }
+        let key = key.as_bytes();
+        self.with(deadline, |database| {
+            let mut pending = lock(&self.pending);
+            let free = find(pending.of(key), database, key)?.is_none();
+            if free {
+                pending.note(key, Change::Claimed(end(ttl)))?;
             }
-            let end = end(ttl);
-            insert(&write, key.as_bytes(), b"1", end)?;
-            let mut entry = Vec::new();
-            Entry::Claimed(key.as_bytes(), end).write(&mut entry);
-            writer.commit(write, &entry, false)?;
-            Ok(true)
+            Ok(free)
         })
     }
 
     /// One transaction: all of the batch, or nothing.
     fn write(&self, batch: &[Write<'_>], deadline: Instant) -> Result<(), StoreError> {
-        self.writing(deadline, |database, writer| {
-            let write = database.begin_write()?;
-            let mut entries = Vec::new();
+        self.transact(deadline, false, |write, touched| {
             for step in batch {
-                let (key, gone) = match *step {
+                let (key, undone) = match *step {
                     Write::Put { key, record, ttl } => {
                         let key = key.as_bytes();
-                        (key, insert(&write, key, record, end(ttl))?)
+                        (key, insert(write, key, record, end(ttl))?)
                     }
                     Write::Remove { key } => {
                         let key = key.as_bytes();
-                        (key, remove(&write, key)?.is_some())
+                        (key, remove(write, key)?)
                     }
                 };
-                if gone {
-                    Entry::Gone(key).write(&mut entries);
+                touched.written.push(key);
+                if undone {
+                    touched.gone.push(key);
                 }
             }
-            purge(&write)?;
-            let through = writer.through.elapsed() >= THROUGH;
-            writer.commit(write, &entries, through)
+            Ok(())
         })
     }
 
     fn counter(&self, key: &Key, deadline: Instant) -> Result<u64, StoreError> {
-        self.reading(deadline, |database| {
+        // The worker asks from time to time, even when there is nothing to write.
+        if !lock(&self.pending).is_empty() {
+            self.transact(deadline, false, |_, _| Ok(()))?;
+        }
+        self.with(deadline, |database| {
             let counters = database.begin_read()?.open_table(COUNTERS)?;
             let value = counters.get(key.as_bytes())?;
             Ok(value.map_or(0, |value| value.value()))
         })
     }
 
-    /// Written through before it returns.
+    /// On the disk before it returns.
     fn increment(&self, key: &Key, deadline: Instant) -> Result<u64, StoreError> {
-        self.writing(deadline, |database, writer| {
-            let write = database.begin_write()?;
-            let value = {
-                let mut counters = write.open_table(COUNTERS)?;
-                let before = counters
-                    .get(key.as_bytes())?
-                    .map_or(0, |value| value.value());
-                let value = before.saturating_add(1);
-                counters.insert(key.as_bytes(), value)?;
-                value
-            };
-            writer.commit(write, &[], true)?;
-            Ok(value)
-        })
+        self.transact(deadline, true, |write, _| increment(write, key.as_bytes()))
     }
 
-    /// Removes a few expired records, and writes through what waits for it.
+    /// Opens the file anew if it has failed, and writes what waits to be written.
     fn probe(&self, deadline: Instant) -> Result<(), StoreError> {
-        // ORDERING: Relaxed, as in `fail`.
-        if self.failed.load(Ordering::Relaxed) {
-            self.reopen(deadline)?;
-        }
-        self.writing(deadline, |database, writer| {
-            let write = database.begin_write()?;
-            purge(&write)?;
-            let through = writer.through.elapsed() >= THROUGH;
-            writer.commit(write, &[], through)
-        })
+        self.recover(deadline)?;
+        self.transact(deadline, false, |_, _| Ok(()))
     }
 }
