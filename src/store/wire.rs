@@ -112,6 +112,14 @@ pub(crate) fn broken(error: io::Error) -> StoreError {
     }
 }
 
+/// What a server says of itself, short and without control characters: it may end in a log.
+pub(crate) fn quoted(said: &str) -> String {
+    said.chars()
+        .take(200)
+        .flat_map(char::escape_debug)
+        .collect()
+}
+
 /// What went wrong before there was a connection.
 fn unreachable(error: io::Error) -> StoreError {
     match error.kind() {

@@ -9,12 +9,17 @@ use crate::race::race;
 use crate::redis::ALLOWED;
 use crate::servers::{Server, fails_in_time, get, key, later, millis, put, redis, wait};
 
-fn cluster() -> Option<Vec<Server>> {
-    let lines = format!(
+fn lines() -> String {
+    format!(
         "cluster-enabled yes\ncluster-node-timeout 1500\ncluster-require-full-coverage no\n\
          user me on >secret {ALLOWED} +cluster|slots +asking"
-    );
-    let nodes: Vec<Server> = (0..3).map(|_| redis(&lines)).collect::<Option<Vec<_>>>()?;
+    )
+}
+
+fn cluster() -> Option<Vec<Server>> {
+    let nodes: Vec<Server> = (0..3)
+        .map(|_| redis(&lines()))
+        .collect::<Option<Vec<_>>>()?;
     let addresses: Vec<String> = nodes
         .iter()
         .map(|node| format!("127.0.0.1:{}", node.port))
@@ -205,6 +210,53 @@ fn a_node_dies() {
     assert_eq!(get(&store, &key_of(0)), None);
     put(&store, &key_of(0), b"back");
     assert_eq!(get(&store, &key_of(0)).unwrap(), b"back");
+}
+
+/// A node's replica takes over from it, and is found.
+#[test]
+fn a_replica_takes_over() {
+    let Some(mut nodes) = cluster() else { return };
+    let Some(replica) = redis(&lines()) else {
+        return;
+    };
+    let address = |node: &Server| format!("127.0.0.1:{}", node.port);
+    let master = id(&nodes[0]);
+    let (new, known) = (address(&replica), address(&nodes[0]));
+    let add = ["--cluster", "add-node", &new, &known];
+    let said = nodes[0].cli(
+        &[
+            &add[..],
+            &["--cluster-slave", "--cluster-master-id", &master],
+        ]
+        .concat(),
+    );
+    assert!(said.contains("New node added correctly"), "{said}");
+    let store = store(&[&nodes[0], &nodes[1]]);
+    store.probe(later()).unwrap();
+    let name = (0..).map(|number| format!("key{number}"));
+    let name = name
+        .into_iter()
+        .find(|name| home(&nodes, name) == 0)
+        .unwrap();
+    let one = Key::new(name.as_bytes()).unwrap();
+    put(&store, &one, b"one");
+    wait("the replica to have it", || {
+        replica
+            .cli(&["info", "replication"])
+            .contains("master_link_status:up")
+            && replica.cli(&["dbsize"]) == nodes[0].cli(&["dbsize"])
+    });
+    nodes[0].kill();
+    let error = fails_in_time(|deadline| store.get(&one, deadline));
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    wait("the fail-over", || {
+        let soon = std::time::Instant::now() + millis(500);
+        store.probe(soon).is_ok() && store.get(&one, soon).is_ok()
+    });
+    assert_eq!(store.take(&one, later()).unwrap().unwrap(), b"one");
+    put(&store, &one, b"two");
+    assert_eq!(get(&store, &one).unwrap(), b"two");
+    assert!(replica.cli(&["role"]).starts_with("master"));
 }
 
 #[test]

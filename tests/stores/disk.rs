@@ -1,8 +1,10 @@
 //! A file: what survives what, and what becomes of a file that can't be used.
 
+use std::collections::HashSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use refrain::store::{Disk, DiskError, ExternalStore, Opened, Write};
@@ -323,6 +325,82 @@ fn the_expired_are_removed() {
     }
     drop(store);
     assert_eq!(open(&path).1, Opened::Kept { records: 1 });
+}
+
+/// Not a test: what the other process does until it is killed. It writes down each record that it takes.
+#[test]
+#[ignore = "the other process of the test below"]
+fn endless() {
+    let path = std::env::var_os(VICTIM).expect("a path in the environment");
+    let path = Path::new(&path);
+    let (store, _) = open(path);
+    let mut log = fs::OpenOptions::new();
+    let log = log
+        .create(true)
+        .append(true)
+        .open(path.with_extension("log"));
+    let log = log.unwrap();
+    // No two runs write the same record.
+    let run = u64::from(std::process::id()) << 32;
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                loop {
+                    for number in 0..40 {
+                        if let Some(record) = store.take(&key(number), later()).unwrap() {
+                            (&log).write_all(&record).unwrap();
+                        }
+                    }
+                }
+            });
+        }
+        for version in 0.. {
+            put(
+                &store,
+                &key(version % 50),
+                &(run + u64::from(version)).to_be_bytes(),
+            );
+        }
+    });
+}
+
+/// Killed at any moment, with takers and a writer at work: what was handed out does not come back.
+#[test]
+fn whenever_it_dies_nothing_comes_back() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    let mut found = 0;
+    for round in 0..8 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "disk::endless", "--ignored"])
+            .env(VICTIM, &path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It writes through once a second.
+        std::thread::sleep(millis(900 + 97 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (store, opened) = open(&path);
+        if !boot_is_known() {
+            return;
+        }
+        assert!(matches!(opened, Opened::Recovered { .. }), "{opened:?}");
+        let taken: HashSet<Vec<u8>> = fs::read(path.with_extension("log"))
+            .unwrap()
+            .chunks_exact(8)
+            .map(<[u8]>::to_vec)
+            .collect();
+        assert!(!taken.is_empty());
+        for number in 0..50 {
+            if let Some(record) = get(&store, &key(number)) {
+                found += 1;
+                assert!(!taken.contains(&record), "round {round}: {record:?}");
+            }
+        }
+    }
+    assert!(found > 0, "nothing ever survived");
 }
 
 /// Not a test: what the other process does, whose files may not grow beyond a limit.

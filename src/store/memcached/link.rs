@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use crate::store::StoreError;
 use crate::store::pool::{Failure, Link};
-use crate::store::wire::{Place, Wire, broken};
+use crate::store::wire::{Place, Wire, broken, quoted};
 
 /// The longest line of an answer: a key, and flags.
 const LINE: usize = 2048;
@@ -121,9 +121,9 @@ impl Connection {
         match code {
             // Without a number; those of the next answers tell whether it was for this request. The item that was refused
             // has been read by the server.
-            "SERVER_ERROR" => return Err(Failure::Sound(StoreError::Refused(rest.to_owned()))),
+            "SERVER_ERROR" => return Err(Failure::Sound(StoreError::Refused(quoted(rest)))),
             "CLIENT_ERROR" | "ERROR" => {
-                return Err(Failure::Spoilt(StoreError::Protocol(line)));
+                return Err(Failure::Spoilt(StoreError::Protocol(quoted(&line))));
             }
             _ => {}
         }

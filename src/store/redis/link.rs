@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 
 use crate::store::StoreError;
 use crate::store::pool::{Failure, Link};
-use crate::store::wire::{Place, Wire, broken};
+use crate::store::wire::{Place, Wire, broken, quoted};
 
 /// Where a server is, and as whom to speak to it.
 #[derive(Clone)]
@@ -169,8 +169,8 @@ impl Read for Heard<'_> {
 pub(super) fn refusal(error: &ServerError) -> StoreError {
     use ServerErrorKind as Kind;
     let why = match error.details() {
-        Some(details) => format!("{} {details}", error.code()),
-        None => error.code().to_owned(),
+        Some(details) => quoted(&format!("{} {details}", error.code())),
+        None => quoted(error.code()),
     };
     match error.kind() {
         // It can't now, and may later.

@@ -60,7 +60,8 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// lazyfree-lazy-user-del yes
 /// ```
 ///
-/// Encrypt by TLS (`tls-port`, and `port 0`), or keep the network private. A user that can do what is needed, and no more:
+/// Encrypt by TLS (`tls-port`, and `port 0`), or keep the network private. Certificates must name the servers as the URLs do,
+/// and as the sentinels or the cluster's nodes do: by their addresses, or by what they announce. A user that can do what is needed, and no more:
 ///
 /// ```text
 /// user refrain on >PASSWORD ~refrain:* resetchannels -@all +get +set +getdel +del +incr +ping +select
