@@ -22,6 +22,10 @@ pub(crate) trait Link: Sized {
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The connection may go on: the store refused in good order.
+    #[cfg_attr(
+        not(feature = "memcached"),
+        expect(dead_code, reason = "Redis's refusals are answers like others")
+    )]
     Sound(StoreError),
     /// An answer may still be on its way, or what came makes no sense: the connection must not be used again.
     Spoilt(StoreError),
@@ -136,6 +140,7 @@ impl<L: Link> Pool<L> {
     }
 
     /// Whether any of the connections stands, or is in use.
+    #[cfg(feature = "redis")]
     pub(crate) fn stands(&self) -> bool {
         self.slots
             .iter()

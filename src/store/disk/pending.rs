@@ -84,3 +84,29 @@ impl Pending {
         self.journal.replace(&entries)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_transaction_began_stays() {
+        let mut pending = Pending::new(Journal::none());
+        pending.note(b"taken", Change::Gone).unwrap();
+        pending.note(b"then claimed", Change::Gone).unwrap();
+        pending.note(b"claimed", Change::Claimed(1)).unwrap();
+        pending.note(b"then written", Change::Gone).unwrap();
+        let before = pending.all();
+        assert_eq!(before.len(), 4);
+        pending.note(b"then claimed", Change::Claimed(2)).unwrap();
+        pending.note(b"claimed", Change::Claimed(3)).unwrap();
+        pending.note(b"later", Change::Gone).unwrap();
+        pending.note(b"then written", Change::Claimed(4)).unwrap();
+        pending.settle(&before, [&b"then written"[..]].into_iter());
+        assert_eq!(pending.of(b"taken"), None);
+        assert_eq!(pending.of(b"then claimed"), Some(Change::Claimed(2)));
+        assert_eq!(pending.of(b"claimed"), Some(Change::Claimed(3)));
+        assert_eq!(pending.of(b"later"), Some(Change::Gone));
+        assert_eq!(pending.of(b"then written"), None);
+    }
+}
