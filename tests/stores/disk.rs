@@ -5,13 +5,14 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use refrain::store::{Disk, DiskError, ExternalStore, Opened, Write};
 use tempfile::TempDir;
 
 use crate::contract::contract;
-use crate::servers::{get, key, later, millis, put};
+use crate::servers::{get, key, later, millis, put, wait};
 
 const TTL: Duration = Duration::from_secs(600);
 
@@ -342,11 +343,15 @@ fn endless() {
     let log = log.unwrap();
     // No two runs write the same record.
     let run = u64::from(std::process::id()) << 32;
+    let last = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 loop {
-                    for number in 0..40 {
+                    // Old ones and new ones; and names that are used again and again.
+                    let last = last.load(Ordering::Relaxed);
+                    let names = [last, last / 2, last / 3, last.saturating_sub(7)];
+                    for number in names.map(|name| 1000 + name).into_iter().chain(0..20) {
                         if let Some(record) = store.take(&key(number), later()).unwrap() {
                             (&log).write_all(&record).unwrap();
                         }
@@ -355,11 +360,10 @@ fn endless() {
             });
         }
         for version in 0.. {
-            put(
-                &store,
-                &key(version % 50),
-                &(run + u64::from(version)).to_be_bytes(),
-            );
+            let record = run + 2 * u64::from(version);
+            put(&store, &key(1000 + version), &record.to_be_bytes());
+            put(&store, &key(version % 30), &(record + 1).to_be_bytes());
+            last.store(version, Ordering::Relaxed);
         }
     });
 }
@@ -379,6 +383,11 @@ fn whenever_it_dies_nothing_comes_back() {
             .spawn()
             .unwrap();
         // It writes through once a second.
+        let log = path.with_extension("log");
+        let before = fs::metadata(&log).map_or(0, |log| log.len());
+        wait("a take", || {
+            fs::metadata(&log).is_ok_and(|log| log.len() > before)
+        });
         std::thread::sleep(millis(900 + 97 * round));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -392,8 +401,8 @@ fn whenever_it_dies_nothing_comes_back() {
             .chunks_exact(8)
             .map(<[u8]>::to_vec)
             .collect();
-        assert!(!taken.is_empty());
-        for number in 0..50 {
+        println!("round {round}: {} taken, {found} found so far", taken.len());
+        for number in (0..30).chain(1000..5000) {
             if let Some(record) = get(&store, &key(number)) {
                 found += 1;
                 assert!(!taken.contains(&record), "round {round}: {record:?}");
