@@ -4,7 +4,7 @@ use std::sync::TryLockError;
 use std::time::Instant;
 
 use crate::store::StoreError;
-use crate::sync::{Mutex, MutexGuard, thread_number};
+use crate::sync::{Home, Mutex, MutexGuard, thread_number};
 
 /// A connection to a store.
 pub(crate) trait Link: Sized {
@@ -51,6 +51,8 @@ pub(crate) enum Caller {
 /// The connections to one address. The first is the worker's, the others are the handshakes'.
 pub(crate) struct Pool<L: Link> {
     address: L::Address,
+    /// A forked child shares its parent's connections: what one of them asks, the other might be answered.
+    home: Home,
     slots: Box<[Mutex<Option<L>>]>,
 }
 
@@ -59,6 +61,7 @@ impl<L: Link> Pool<L> {
     pub(crate) fn new(address: L::Address, readers: usize) -> Self {
         Self {
             address,
+            home: Home::here(),
             slots: (0..=readers).map(|_| Mutex::new(None)).collect(),
         }
     }
@@ -74,6 +77,7 @@ impl<L: Link> Pool<L> {
         deadline: Instant,
         exchange: impl FnOnce(&mut L) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
+        self.at_home()?;
         if Instant::now() >= deadline {
             return Err(StoreError::TimedOut);
         }
@@ -104,6 +108,7 @@ impl<L: Link> Pool<L> {
 
     /// Looks at every connection that nobody uses, and connects where there is none. An error if not even one stands.
     pub(crate) fn check(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.at_home()?;
         let mut stands = false;
         let mut first_error = None;
         for slot in &self.slots {
@@ -137,6 +142,14 @@ impl<L: Link> Pool<L> {
             _ if stands => Ok(()),
             _ => Err(none_free()),
         }
+    }
+
+    fn at_home(&self) -> Result<(), StoreError> {
+        if self.home.is_here() {
+            return Ok(());
+        }
+        let why = "the connections are the parent process's";
+        Err(StoreError::Unavailable(why.to_owned()))
     }
 
     /// Whether any of the connections stands, or is in use.

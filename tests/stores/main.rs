@@ -9,6 +9,7 @@ mod cluster;
 mod contract;
 mod disk;
 mod failures;
+mod fork;
 mod memcached;
 mod proxy;
 mod race;

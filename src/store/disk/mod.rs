@@ -20,7 +20,7 @@ use table::{COUNTERS, Change, MARK, apply, end, increment, insert, now, purge, r
 
 use crate::store::{ExternalStore, Key, StoreError, Write};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Condvar, Mutex, SharedCell, lock};
+use crate::sync::{Condvar, Home, Mutex, SharedCell, lock};
 
 /// The worker writes the database through at the first write or probe after this long.
 const THROUGH: Duration = Duration::from_secs(1);
@@ -80,6 +80,8 @@ pub struct Disk {
     /// The file has failed; the next probe is to open it anew.
     failed: AtomicBool,
     opened: Mutex<Opened>,
+    /// A forked child has the file open, too, and must leave it alone.
+    home: Home,
 }
 
 impl fmt::Debug for Disk {
@@ -108,6 +110,7 @@ impl Disk {
             free: Condvar::new(),
             failed: AtomicBool::new(false),
             opened: Mutex::new(opened.clone()),
+            home: Home::here(),
         };
         Ok((disk, opened))
     }
@@ -123,6 +126,7 @@ impl Disk {
         deadline: Instant,
         act: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
+        self.at_home()?;
         if Instant::now() >= deadline {
             return Err(StoreError::TimedOut);
         }
@@ -151,6 +155,7 @@ impl Disk {
         through: bool,
         act: impl FnOnce(&WriteTransaction, &mut Touched<'a>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
+        self.at_home()?;
         let mut last = self.wait(deadline)?;
         let done = self.with(deadline, |database| {
             let before = lock(&self.pending).all();
@@ -199,6 +204,14 @@ impl Disk {
         }
     }
 
+    fn at_home(&self) -> Result<(), StoreError> {
+        if self.home.is_here() {
+            return Ok(());
+        }
+        let why = "the file is the parent process's";
+        Err(StoreError::Unavailable(why.to_owned()))
+    }
+
     fn fail(&self) {
         // ORDERING: Relaxed. A hint to the next probe.
         self.failed.store(true, Ordering::Relaxed);
@@ -206,6 +219,7 @@ impl Disk {
 
     /// Opens the file anew, if it has failed.
     fn recover(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.at_home()?;
         // ORDERING: Relaxed, as in `fail`.
         if !self.failed.load(Ordering::Relaxed) {
             return Ok(());
@@ -248,6 +262,11 @@ impl Drop for Disk {
         let Some(database) = self.database.swap(None) else {
             return;
         };
+        if !self.home.is_here() {
+            // To close it is to write to it.
+            std::mem::forget(database);
+            return;
+        }
         if failed {
             return;
         }
@@ -334,6 +353,7 @@ impl ExternalStore for Disk {
     }
 
     fn counter(&self, key: &Key, deadline: Instant) -> Result<u64, StoreError> {
+        self.at_home()?;
         // The worker asks from time to time, even when there is nothing to write.
         if !lock(&self.pending).is_empty() {
             self.transact(deadline, false, |_, _| Ok(()))?;
