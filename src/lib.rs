@@ -53,10 +53,13 @@
 //!
 //! | feature | what it adds | needs |
 //! |---|---|---|
-//! | none | everything but the adapters | Rust 1.85 |
+//! | none | everything but the adapters and the stores | Rust 1.85 |
 //! | `external` | the shared tier: `Builder::external`, `store::Keys`, sealed records; see `manual::external` | Rust 1.85 |
 //! | `metrics` | `SessionCache::publish_metrics`, for recorders of the crate metrics | Rust 1.85 |
+//! | `disk` | `store::Disk`, a file that survives a restart | Rust 1.90 |
+//! | `memcached` | `store::Memcached` | Rust 1.85; memcached 1.6 to run |
 //! | `openssl` | `adapter::openssl` for the crate openssl 0.10 | libssl 1.1.1 to 4.x with its headers |
+//! | `redis` | `store::Redis`: alone, by Sentinel, or a cluster | Rust 1.85; Redis 6.2 or later to run |
 //! | `rustls` | `adapter::rustls` for rustls 0.23, without rustls's default features | Rust 1.85 |
 //! | `tracing` | events of the shared tier, for subscribers of the crate tracing | Rust 1.85 |
 

@@ -30,21 +30,42 @@ pub(crate) mod tier;
 #[cfg(feature = "external")]
 pub(crate) mod worker;
 
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod address;
+#[cfg(feature = "disk")]
+mod disk;
+#[cfg(feature = "memcached")]
+mod memcached;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod pool;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod wire;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub use address::AddressError;
 #[cfg(feature = "external")]
 pub use breaker::BreakerState;
+#[cfg(feature = "disk")]
+pub use disk::{Disk, DiskError, Opened};
 #[cfg(feature = "external")]
 pub use figures::ExternalStats;
 #[cfg(feature = "external")]
 pub use hello::{Offered, resumption_ids};
 #[cfg(feature = "external")]
 pub use keys::Keys;
+#[cfg(feature = "memcached")]
+pub use memcached::{Memcached, MemcachedBuilder};
 #[cfg(feature = "external")]
 pub(crate) use name::Class;
 #[cfg(feature = "external")]
 pub use options::{ExternalOptions, MAX_READ_BUDGET, SingleUse};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder};
 
 /// The longest [`Key`], in bytes: short enough for memcached once it is written in base64.
 pub const MAX_KEY: usize = 128;
