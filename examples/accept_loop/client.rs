@@ -1,22 +1,20 @@
 //! The fleet: clients of one TLS version each that visit the server, remember their session and come back with it.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, Stream};
+use rustls::ClientConfig;
 
 use crate::checker::Checker;
 use crate::flood::Stage;
 use crate::hello::{self, Offer};
-use crate::net::Bounded;
 use crate::pki::newcomer;
 use crate::replay::{self, Replayed};
 use crate::tally::Tally;
+use crate::visit::{Visit, Visited};
 
 /// Every so many visits a client has forgotten everything and begins anew, so that full handshakes are measured too.
 const FORGETS_EVERY: u64 = 5;
@@ -111,16 +109,8 @@ impl Fleet {
 
     /// One visit: says hello, maybe with a session, finishes the handshake and reads the page.
     fn visit(&self, client: &Client, tally: &mut Tally) -> io::Result<()> {
-        let began = Instant::now();
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let mut tls =
-            ClientConnection::new(Arc::clone(&client.config), name).map_err(io::Error::other)?;
-        let mut first_flight = Vec::new();
-        while tls.wants_write() {
-            tls.write_tls(&mut first_flight)?;
-        }
-        let preparing = began.elapsed();
-
+        let mut visit = Visit::begin(&client.config)?;
+        let first_flight = visit.first_flight.clone();
         let offer = hello::offered_session(&first_flight);
         let live = offer
             .as_ref()
@@ -134,17 +124,14 @@ impl Fleet {
             offered,
             accepted,
         } = replay::around(plan, self.server, &first_flight, |mut connection| {
-            let (began, stage) = (Instant::now(), self.stage.now());
-            connection.write_all(&first_flight)?;
-            let latency = finish(&mut tls, &mut connection, began)?;
-            let flushed = self.stage.saw_flush(stage);
-            Ok::<_, io::Error>((tls.handshake_kind(), latency, flushed))
+            let stage = self.stage.now();
+            let visited = visit.finish(&mut connection)?;
+            Ok::<_, io::Error>((visited, self.stage.saw_flush(stage)))
         })?;
         tally.replays_offered += offered;
         tally.replays_accepted += accepted;
-        let (kind, latency, flushed) = original?;
-        let resumed = kind == Some(HandshakeKind::Resumed);
-        tally.handshake(resumed, flushed, preparing + latency);
+        let (Visited { resumed, latency }, flushed) = original?;
+        tally.handshake(resumed, flushed, latency);
         if let Some(offer) = offer {
             self.judge(&offer, client.version, live, resumed, accepted, tally);
         }
@@ -172,31 +159,6 @@ impl Fleet {
             // Otherwise a replay was first, and the session was no longer live when this offer's turn came.
             self.checker.not_resumed(&offer.id, version);
         }
-    }
-}
-
-/// Drives the handshake to its end, then fetches the page. Returns how long the handshake took.
-fn finish(
-    tls: &mut ClientConnection,
-    connection: &mut Bounded<'_>,
-    began: Instant,
-) -> io::Result<Duration> {
-    while tls.is_handshaking() {
-        tls.complete_io(connection)?;
-    }
-    let latency = began.elapsed();
-    let mut stream = Stream::new(tls, connection);
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-    let mut page = Vec::new();
-    // The page comes after the session, so whoever has read it has the session.
-    stream.take(4096).read_to_end(&mut page)?;
-    if page.starts_with(b"HTTP/1.0 200 ") {
-        Ok(latency)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the page is not what the server sends",
-        ))
     }
 }
 

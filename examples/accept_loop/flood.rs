@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use refrain::{Session, SessionCache};
 
-use crate::app::Failure;
 use crate::args::{CacheKind, Options};
+use crate::output::Failure;
 use crate::stack::Stack;
 use crate::store;
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use indicatif::HumanCount;
 
-use crate::app::{Failure, note, say};
 use crate::args::Options;
 use crate::books::Callbacks;
+use crate::output::{Failure, note, say};
 use crate::pki::Pki;
 use crate::report;
 use crate::server::{Served, Server};

@@ -11,6 +11,7 @@
 //! `server.rs` is the accept loop that the example is named after, `store.rs` is where the cache is built, and `stack.rs`
 //! is where rustls gets it. The example `openssl_accept_loop` is the same with another `stack.rs`.
 
+mod accepted;
 mod app;
 mod args;
 mod books;
@@ -19,10 +20,12 @@ mod checker;
 mod client;
 mod flood;
 mod hello;
+mod latencies;
 mod library;
 mod listen;
 mod net;
 mod numbers;
+mod output;
 mod pki;
 mod progress;
 mod reader;
@@ -33,6 +36,7 @@ mod server;
 mod stack;
 mod store;
 mod tally;
+mod visit;
 
 fn main() -> std::process::ExitCode {
     app::main()

@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::app::Failure;
+use crate::output::Failure;
 
 /// A second name for the server, so that a client can come back under another one than its session is for.
 const OTHER_NAME: &str = "other.localhost";

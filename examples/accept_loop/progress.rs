@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::app::note;
+use crate::output::note;
 use crate::server::Served;
 
 /// A running display.

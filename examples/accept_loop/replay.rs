@@ -92,7 +92,7 @@ pub(crate) fn around<R>(
 }
 
 /// Sends the recorded hello and says whether the server accepts its session.
-fn replay(mut connection: Bounded<'_>, hello: &[u8]) -> io::Result<bool> {
+pub(crate) fn replay(mut connection: Bounded<'_>, hello: &[u8]) -> io::Result<bool> {
     connection.write_all(hello)?;
     read_answer(&mut connection)
 }

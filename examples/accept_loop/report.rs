@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::args::TlsChoice;
 use crate::books::Balance;
+use crate::latencies::Latencies;
 use crate::progress::percent;
 use crate::run::Outcome;
 use crate::store::Closing;
-use crate::tally::Latencies;
 
 /// The quantiles of latency that are reported.
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];

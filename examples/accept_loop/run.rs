@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
-use crate::app::Failure;
 use crate::args::{Options, TlsChoice};
 use crate::checker::{Checker, Findings};
 use crate::client::Fleet;
 use crate::flood::{self, Flood, Flushed, Stage};
 use crate::library::Library;
+use crate::output::Failure;
 use crate::pki::Pki;
 use crate::progress::Progress;
 use crate::server::{Served, Server};

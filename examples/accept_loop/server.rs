@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::app::Failure;
 use crate::library::Library;
 use crate::net::Bounded;
+use crate::output::Failure;
 use crate::stack::Stack;
 
 /// The most that a request may have before its empty line.

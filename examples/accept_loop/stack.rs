@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use refrain::SessionCache;
 use refrain::adapter::rustls::Sessions;
+use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::app::Failure;
+use crate::accepted::Accepted;
 use crate::args::{CacheKind, Options};
 use crate::checked::Checked;
 use crate::checker::Checker;
 use crate::flood::Flush;
 use crate::library::Library;
 use crate::net::Bounded;
+use crate::output::Failure;
 use crate::pki::Pki;
 use crate::run::versions;
 use crate::store;
@@ -78,13 +79,8 @@ impl Stack {
     }
 
     /// Makes the handshake.
-    pub(crate) fn accept<'a>(&self, mut stream: Bounded<'a>) -> io::Result<Accepted<'a>> {
-        let mut tls = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
-        while tls.is_handshaking() {
-            tls.complete_io(&mut stream)?;
-        }
-        let stream = StreamOwned::new(tls, stream);
-        Ok(Accepted { stream })
+    pub(crate) fn accept<'a>(&self, stream: Bounded<'a>) -> io::Result<Accepted<'a>> {
+        Accepted::accept(&self.config, stream)
     }
 
     /// Ends the server's use of the cache. rustls counts nothing.
@@ -104,29 +100,4 @@ fn sessions(
         (None, CacheKind::Library) => ServerSessionMemoryCache::new(options.capacity),
         (None, _) => Arc::new(NoServerSessionStorage {}),
     })
-}
-
-/// A connection after its handshake.
-pub(crate) struct Accepted<'a> {
-    /// What to read from and write to.
-    pub(crate) stream: StreamOwned<ServerConnection, Bounded<'a>>,
-}
-
-impl Accepted<'_> {
-    pub(crate) fn version(&self) -> &'static str {
-        match self.stream.conn.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            _ => "TLS 1.2",
-        }
-    }
-
-    pub(crate) fn resumed(&self) -> bool {
-        self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
-    }
-
-    /// Says goodbye, so that the client knows that it has got everything.
-    pub(crate) fn close(mut self) -> io::Result<()> {
-        self.stream.conn.send_close_notify();
-        io::Write::flush(&mut self.stream)
-    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use refrain::{ContextId, RemovalCause, Session, SessionCache, Stats};
 
-use crate::app::Failure;
 use crate::args::{CacheKind, Options};
 use crate::books::{Books, Callbacks};
+use crate::output::Failure;
 
 /// Opens the cache that the options ask for, if it is Refrain.
 pub(crate) fn open(

@@ -23,6 +23,8 @@ mod client;
 mod flood;
 #[path = "../accept_loop/hello.rs"]
 mod hello;
+#[path = "../accept_loop/latencies.rs"]
+mod latencies;
 #[path = "../accept_loop/library.rs"]
 mod library;
 #[path = "../accept_loop/listen.rs"]
@@ -31,6 +33,8 @@ mod listen;
 mod net;
 #[path = "../accept_loop/numbers.rs"]
 mod numbers;
+#[path = "../accept_loop/output.rs"]
+mod output;
 mod own;
 #[path = "../accept_loop/pki.rs"]
 mod pki;
@@ -51,6 +55,8 @@ mod stack;
 mod store;
 #[path = "../accept_loop/tally.rs"]
 mod tally;
+#[path = "../accept_loop/visit.rs"]
+mod visit;
 
 fn main() -> std::process::ExitCode {
     app::main()

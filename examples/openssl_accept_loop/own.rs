@@ -7,8 +7,8 @@ use foreign_types::ForeignTypeRef;
 use openssl::ssl::SslAcceptor;
 use openssl_sys::{SSL_CTX, SSL_CTX_add_session, SSL_SESSION, SSL_SESSION_free};
 
-use crate::app::Failure;
 use crate::flood::{self, Flush};
+use crate::output::Failure;
 
 const TLS1_3: c_int = 0x0304;
 

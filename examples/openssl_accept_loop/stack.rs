@@ -16,13 +16,13 @@ use openssl::x509::X509;
 use refrain::adapter::openssl::Sessions;
 use refrain::{SessCounters, SessionCache, Time};
 
-use crate::app::Failure;
 use crate::args::{CacheKind, Options, TlsChoice};
 use crate::census;
 use crate::checker::Checker;
 use crate::flood::Flush;
 use crate::library::Library;
 use crate::net::Bounded;
+use crate::output::Failure;
 use crate::own;
 use crate::pki::Pki;
 use crate::store;
