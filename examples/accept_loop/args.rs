@@ -37,6 +37,14 @@ TLS 1.3 hellos are recorded and sent again. It prints rates, latencies and the c
                       are made. Handshakes that the flush meets are reported by themselves. Needs a timeout of a
                       minute or more, and a cache that can be flushed: {FLUSHES}
   --no-replays        Send no hello again: then every cache has the same load, and the run measures better than it checks
+  --disk FILE         Keep the sessions in a file too, sealed, so that they survive a restart; at the end of a run the
+                      server is started anew, and clients come back. Says what the file had in it. Needs the feature
+                      disk, --cache refrain, and without --listen a timeout of a minute or more
+  --keys FILE         With --disk: what to seal with, two or more words of 64 hexadecimal digits, in a file that only
+                      its owner may read. Else they come from the environment's REFRAIN_KEYS, or are drawn at random
+                      and kept in FILE.keys beside the sessions, which is good enough for a demonstration
+  --metrics ADDR      Serve the cache's counters at http://ADDR/metrics, for Prometheus. Needs the feature metrics and
+                      --cache refrain
   --json              Print one JSON object on standard output and nothing else there
 
   --listen ADDR       Serve a short page over HTTP/1.0 to real clients at ADDR (such as 127.0.0.1:8443; port 0 lets the
@@ -115,6 +123,12 @@ pub(crate) struct Options {
     /// The addresses to try, in order; `None` for the run on loopback.
     pub(crate) listen: Option<Vec<SocketAddr>>,
     pub(crate) ca_out: Option<PathBuf>,
+    /// The file behind the cache.
+    pub(crate) disk: Option<PathBuf>,
+    /// The file with its keys.
+    pub(crate) keys: Option<PathBuf>,
+    /// Where the counters are to be had, the addresses to try.
+    pub(crate) metrics: Option<Vec<SocketAddr>>,
 }
 
 impl Options {
@@ -146,6 +160,9 @@ pub(crate) fn parse(
         json: false,
         listen: None,
         ca_out: None,
+        disk: None,
+        keys: None,
+        metrics: None,
     };
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
@@ -186,8 +203,19 @@ pub(crate) fn parse(
             }
             Long("no-replays") => options.replays = false,
             Long("json") => options.json = true,
-            Long("listen") => options.listen = Some(addresses(&parser.value()?.string()?)?),
+            Long("listen") => {
+                options.listen = Some(addresses("--listen", &parser.value()?.string()?)?)
+            }
             Long("ca-out") => options.ca_out = Some(parser.value()?.into()),
+            Long("disk") => {
+                feature("--disk", "disk", cfg!(feature = "disk"))?;
+                options.disk = Some(parser.value()?.into());
+            }
+            Long("keys") => options.keys = Some(parser.value()?.into()),
+            Long("metrics") => {
+                feature("--metrics", "metrics", cfg!(feature = "metrics"))?;
+                options.metrics = Some(addresses("--metrics", &parser.value()?.string()?)?);
+            }
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected()),
         }
@@ -204,6 +232,19 @@ pub(crate) fn parse(
     if options.listen.is_some() && options.json {
         return Err("--json reports a run and does not go with --listen".into());
     }
+    if options.keys.is_some() && options.disk.is_none() {
+        return Err("--keys goes with --disk".into());
+    }
+    if options.cache != CacheKind::Refrain && (options.disk.is_some() || options.metrics.is_some())
+    {
+        return Err("--disk and --metrics go with --cache refrain".into());
+    }
+    if options.disk.is_some()
+        && options.listen.is_none()
+        && options.timeout < Duration::from_secs(60)
+    {
+        return Err("--disk needs a timeout of a minute or more, or --listen".into());
+    }
     if options.threads == 0 {
         let cores = available_parallelism().map_or(2, usize::from);
         options.threads = match options.listen {
@@ -215,12 +256,21 @@ pub(crate) fn parse(
     Ok(Some(options))
 }
 
-/// The socket addresses that `ADDR` stands for.
-fn addresses(text: &str) -> Result<Vec<SocketAddr>, lexopt::Error> {
+/// An option that is there only with a feature of the library.
+fn feature(option: &str, feature: &str, present: bool) -> Result<(), lexopt::Error> {
+    if present {
+        return Ok(());
+    }
+    let build = format!("cargo run --release --features {feature} --example {PROGRAM}");
+    Err(format!("{option} needs the feature {feature}: {build}").into())
+}
+
+/// The socket addresses that the value of an option stands for.
+fn addresses(option: &str, text: &str) -> Result<Vec<SocketAddr>, lexopt::Error> {
     match text.to_socket_addrs() {
         Ok(found) => Ok(found.collect()),
         Err(error) => Err(format!(
-            "--listen is an address such as 127.0.0.1:8443, not {text:?}: {error}"
+            "{option} is an address such as 127.0.0.1:8443, not {text:?}: {error}"
         )
         .into()),
     }

@@ -177,8 +177,9 @@ impl Checker {
     }
 
     /// Goes through all records. For Refrain, `books` holds the balance after the cache was dropped, so every session
-    /// must have been reported by now; for a store that reports nothing it is `None`.
-    pub(crate) fn findings(&self, books: Option<&Balance>) -> Findings {
+    /// must have been reported by now; for a store that reports nothing it is `None`. So many sessions came back from a file
+    /// after they had left the cache, and may have left it once more.
+    pub(crate) fn findings(&self, books: Option<&Balance>, brought: u64) -> Findings {
         let mut found = Findings::default();
         let evictions = books.map_or(0, |books| books.evicted);
         for suspect in &*self.suspects.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -214,6 +215,7 @@ impl Checker {
             let early = self.early.load(Ordering::Relaxed);
             // Replacing a session fires no callback.
             unreported = unreported.saturating_sub(books.replaced);
+            repeated = repeated.saturating_sub(brought);
             found.faults = [
                 (unreported, "sessions left without a callback"),
                 (repeated, "callbacks came for sessions already reported"),

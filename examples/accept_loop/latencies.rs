@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 /// Latencies of one kind, from a microsecond to a minute, to three digits.
 #[derive(Debug)]
-pub(crate) struct Latencies(Histogram<u64>);
+pub(crate) struct Latencies(pub(crate) Histogram<u64>);
 
 impl Latencies {
     pub(crate) fn new() -> Self {
@@ -21,30 +21,6 @@ impl Latencies {
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both have the same bounds");
-    }
-
-    /// So many of this latency.
-    pub(crate) fn record_many(&mut self, latency: Duration, count: u64) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.0.saturating_record_n(nanos, count);
-    }
-
-    /// All of them, each latency in nanoseconds with its count.
-    pub(crate) fn pairs(&self) -> Vec<(u64, u64)> {
-        self.0
-            .iter_recorded()
-            .map(|step| (step.value_iterated_to(), step.count_at_value()))
-            .collect()
-    }
-
-    /// How many exceed this.
-    pub(crate) fn beyond(&self, bound: Duration) -> u64 {
-        let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-        let pairs = self.pairs().into_iter();
-        pairs
-            .filter(|(nanos, _)| *nanos > bound)
-            .map(|(_, count)| count)
-            .sum()
     }
 
     /// How many there are.

@@ -31,6 +31,8 @@ pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<S
     let callbacks = Arc::new(Callbacks::default());
     let counted = Arc::clone(&callbacks);
     let cache = store::open(options, move |_, cause| counted.count(cause))?;
+    #[cfg(feature = "metrics")]
+    let page = crate::page::Page::start(options, cache.as_ref())?;
     let pki = Pki::generate()?;
     let stack = Stack::open(options, &pki, cache.as_ref(), None)?;
     let served = Arc::new(Served::default());
@@ -55,6 +57,10 @@ pub(crate) fn serve(options: &Options, addresses: &[SocketAddr]) -> Result<Vec<S
             HumanCount(served.resumed.load(Ordering::Relaxed)),
             HumanCount(served.unfinished.load(Ordering::Relaxed)),
         ));
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(page) = page {
+        page.stop();
     }
     let library = server.stop();
     say(&library.to_string())?;

@@ -18,19 +18,28 @@ mod books;
 mod checked;
 mod checker;
 mod client;
+#[cfg(feature = "disk")]
+mod disk;
 mod flood;
 mod hello;
+#[cfg(feature = "disk")]
+mod hex;
 mod latencies;
 mod library;
 mod listen;
+#[cfg(feature = "disk")]
+mod material;
 mod net;
 mod numbers;
 mod output;
+#[cfg(feature = "metrics")]
+mod page;
 mod pki;
 mod progress;
 mod reader;
 mod replay;
 mod report;
+mod restart;
 mod run;
 mod server;
 mod stack;

@@ -88,6 +88,16 @@ impl Display for Text<'_> {
             HumanCount(tally.replays_accepted),
             HumanCount(findings.reused_twice),
         )?;
+        if let Some(restart) = &outcome.restart {
+            writeln!(
+                f,
+                "restart    {} of {} sessions resumed after it, {} of {} used ones once more",
+                HumanCount(restart.resumed),
+                HumanCount(restart.offered),
+                HumanCount(restart.reused),
+                HumanCount(restart.used),
+            )?;
+        }
         write!(f, "{}", outcome.library)?;
         let Some(closing) = &outcome.closing else {
             return writeln!(
@@ -178,6 +188,12 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
         "replays_offered": tally.replays_offered,
         "replays_accepted": tally.replays_accepted,
         "reused_twice": findings.reused_twice,
+        "restart": outcome.restart.as_ref().map(|restart| json!({
+            "offered": restart.offered,
+            "resumed": restart.resumed,
+            "used": restart.used,
+            "reused": restart.reused,
+        })),
         "errors": tally.errors,
         "callbacks": before.map(|books| books.callbacks),
         "balance": before.map(|books| balance(&books.balance)),

@@ -16,6 +16,7 @@ use crate::library::Library;
 use crate::output::Failure;
 use crate::pki::Pki;
 use crate::progress::Progress;
+use crate::restart::{self, Restart};
 use crate::server::{Served, Server};
 use crate::stack::Stack;
 use crate::store::{self, Closing};
@@ -39,6 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) closing: Option<Closing>,
     /// The flush, if there was one.
     pub(crate) flushed: Option<Flushed>,
+    /// The restart, if the sessions are in a file.
+    pub(crate) restart: Option<Restart>,
     /// What broke, a line each. Empty if all is well.
     pub(crate) faults: Vec<String>,
 }
@@ -72,6 +75,8 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
             false => reported.reported(session.id(), cause),
         }
     })?;
+    #[cfg(feature = "metrics")]
+    let page = crate::page::Page::start(&options, cache.as_ref())?;
 
     let pki = Pki::generate()?;
     let clients = versions(options.tls)
@@ -108,12 +113,22 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
     let elapsed = began.elapsed();
     let flushed = flood.map(Flood::end).transpose()?;
     progress.stop();
+    #[cfg(feature = "metrics")]
+    if let Some(page) = page {
+        page.stop();
+    }
     // With the server goes the last user of the cache but for the handle here.
     let library = server.stop();
 
     let closing = cache.map(|cache| store::close(cache, &checker.callbacks));
     let balance = closing.as_ref().map(|closing| &closing.after_drop.balance);
-    let findings = checker.findings(balance);
+    let stats = closing.as_ref().map(|closing| &closing.stats);
+    let brought = stats.map_or(0, |stats| stats.external_hits);
+    let findings = checker.findings(balance, brought);
+    let restart = match options.disk {
+        Some(_) => Some(restart::run(&options, &pki)?),
+        None => None,
+    };
     let mut outcome = Outcome {
         clients: fleet.clients(),
         options,
@@ -123,6 +138,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         library,
         closing,
         flushed,
+        restart,
         faults: Vec::new(),
     };
     outcome.faults = faults(&outcome);
@@ -155,6 +171,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
             ));
         }
     }
+    faults.extend(outcome.restart.iter().flat_map(Restart::faults));
     // Only Refrain keeps books, and only Refrain is held to these checks.
     let Some(closing) = &outcome.closing else {
         return faults;

@@ -33,6 +33,9 @@ pub(crate) const CACHE_HELP: &str = "\
 --cache CACHE       refrain, rustls (rustls's own memory cache) or none, for comparison: with the last two the checks
                       on sessions and books are off [default: refrain]";
 
+/// Reads of a file that each thread may make in a second. This load asks for more than an honest one does.
+const READS_PER_SECOND: u32 = 100_000;
+
 /// What the server's threads accept connections with.
 pub(crate) struct Stack {
     config: Arc<ServerConfig>,
@@ -95,8 +98,10 @@ fn sessions(
     cache: Option<&SessionCache>,
 ) -> Result<Arc<dyn StoresServerSessions>, Failure> {
     Ok(match (cache, options.cache) {
-        (Some(cache), _) => Sessions::new(cache, store::context_id())
-            .map_err(|error| Failure::broken(error.to_string()))?,
+        (Some(cache), _) => {
+            Sessions::with_external_rate(cache, store::context_id(), READS_PER_SECOND)
+                .map_err(|error| Failure::broken(error.to_string()))?
+        }
         (None, CacheKind::Library) => ServerSessionMemoryCache::new(options.capacity),
         (None, _) => Arc::new(NoServerSessionStorage {}),
     })

@@ -17,11 +17,17 @@ pub(crate) fn open(
     if options.cache != CacheKind::Refrain {
         return Ok(None);
     }
-    SessionCache::builder()
+    let builder = SessionCache::builder()
         .capacity(options.room())
         .timeout(options.timeout)
         .tick(options.tick())
-        .on_remove(on_remove)
+        .on_remove(on_remove);
+    #[cfg(feature = "disk")]
+    let builder = match &options.disk {
+        Some(path) => crate::disk::behind(builder, path, options.keys.as_ref())?,
+        None => builder,
+    };
+    builder
         .build()
         .map(Some)
         .map_err(|error| Failure::usage(error.to_string()))

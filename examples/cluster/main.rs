@@ -40,6 +40,7 @@ mod numbers;
 mod orders;
 #[path = "../accept_loop/output.rs"]
 mod output;
+mod parcel;
 mod peer;
 mod phase;
 #[path = "../accept_loop/pki.rs"]

@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use serde_json::{Map, Value, json};
 
 use crate::latencies::Latencies;
-use crate::phase::{Kind, Offers, Phase};
+use crate::phase::{Kind, Offers, Phase, Weather};
 use crate::progress::percent;
 use crate::run::Outcome;
 use crate::timed::OUTCOMES;
@@ -103,10 +103,13 @@ fn part(f: &mut Formatter<'_>, phase: &Phase, budget: Duration) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "           of sessions offered three times at once, to both nodes, {} were used; {} lost because the store was late",
+        "           of sessions offered three times at once, to both nodes, {} were used",
         offers(phase.raced),
-        phase.excused(),
     )?;
+    if phase.weather == Weather::Fair && phase.excused() > 0 {
+        let excused = HumanCount(phase.excused());
+        writeln!(f, "           {excused} lost because the store was late")?;
+    }
     writeln!(
         f,
         "store      {:.2} reads and {:.2} writes per handshake, in {:.2} batches; {} look-ups beyond the budget",

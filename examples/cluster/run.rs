@@ -23,6 +23,9 @@ pub(crate) const NO_REDIS: u8 = 3;
 /// How long it may take until both nodes use a store again that has come back. Their breakers wait for half a minute at most.
 const RETURN: Duration = Duration::from_secs(60);
 
+/// How long the store is away at the least, so that breakers try it meanwhile.
+const AWAY: Duration = Duration::from_secs(3);
+
 /// Everything that a run came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -179,7 +182,12 @@ impl Nodes {
         mut store: Option<&mut RedisServer>,
         phase: &mut Phase,
     ) -> Result<(), Failure> {
+        let began = Instant::now();
         for cycle in 0..cycles {
+            if phase.weather == Weather::Foul {
+                let due = AWAY * cycle as u32 / cycles as u32;
+                thread::sleep(due.saturating_sub(began.elapsed()));
+            }
             for step in Step::ALL {
                 let victim = store.take_if(|_| step == Step::Across);
                 let seen = match victim {

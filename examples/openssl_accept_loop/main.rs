@@ -19,16 +19,25 @@ mod census;
 mod checker;
 #[path = "../accept_loop/client.rs"]
 mod client;
+#[cfg(feature = "disk")]
+#[path = "../accept_loop/disk.rs"]
+mod disk;
 #[path = "../accept_loop/flood.rs"]
 mod flood;
 #[path = "../accept_loop/hello.rs"]
 mod hello;
+#[cfg(feature = "disk")]
+#[path = "../accept_loop/hex.rs"]
+mod hex;
 #[path = "../accept_loop/latencies.rs"]
 mod latencies;
 #[path = "../accept_loop/library.rs"]
 mod library;
 #[path = "../accept_loop/listen.rs"]
 mod listen;
+#[cfg(feature = "disk")]
+#[path = "../accept_loop/material.rs"]
+mod material;
 #[path = "../accept_loop/net.rs"]
 mod net;
 #[path = "../accept_loop/numbers.rs"]
@@ -36,6 +45,9 @@ mod numbers;
 #[path = "../accept_loop/output.rs"]
 mod output;
 mod own;
+#[cfg(feature = "metrics")]
+#[path = "../accept_loop/page.rs"]
+mod page;
 #[path = "../accept_loop/pki.rs"]
 mod pki;
 #[path = "../accept_loop/progress.rs"]
@@ -46,6 +58,8 @@ mod reader;
 mod replay;
 #[path = "../accept_loop/report.rs"]
 mod report;
+#[path = "../accept_loop/restart.rs"]
+mod restart;
 #[path = "../accept_loop/run.rs"]
 mod run;
 #[path = "../accept_loop/server.rs"]
