@@ -81,6 +81,10 @@ impl Display for Text<'_> {
                 HumanCount(findings.evicted_meanwhile)
             )?;
         }
+        if outcome.excused() > 0 {
+            let excused = HumanCount(outcome.excused());
+            write!(f, ", {excused} were lost because the file was late")?;
+        }
         writeln!(
             f,
             "\nreplays    {} recorded TLS 1.3 hellos sent again, {} of them won the session; {} sessions resumed twice",

@@ -32,12 +32,14 @@ pub(crate) struct Restart {
     pub(crate) used: u64,
     /// Those that it used once more.
     pub(crate) reused: u64,
+    /// Look-ups that the file did not answer in time.
+    pub(crate) late: u64,
 }
 
 impl Restart {
     /// What broke, in words.
     pub(crate) fn faults(&self) -> Vec<String> {
-        let lost = self.offered - self.resumed;
+        let lost = (self.offered - self.resumed).saturating_sub(self.late);
         let faults = [
             (lost, "sessions did not survive the restart"),
             (self.reused, "used sessions came back with the restart"),
@@ -57,7 +59,7 @@ pub(crate) fn run(options: &Options, pki: &Pki) -> Result<Restart, Failure> {
         let config = pki.client(version)?;
         clients.extend((0..CLIENTS).map(|_| newcomer(&config)));
     }
-    let used = serve(options, pki, |server| {
+    let (used, _) = serve(options, pki, |server| {
         let mut used = Vec::new();
         for client in &clients {
             visit(server, client)?;
@@ -69,12 +71,13 @@ pub(crate) fn run(options: &Options, pki: &Pki) -> Result<Restart, Failure> {
         }
         Ok(used)
     })?;
-    serve(options, pki, |server| {
+    let (mut restart, late) = serve(options, pki, |server| {
         let mut restart = Restart {
             offered: clients.len() as u64,
             resumed: 0,
             used: used.len() as u64,
             reused: 0,
+            late: 0,
         };
         for hello in &used {
             restart.reused += u64::from(replay(Bounded::connect(server)?, hello)?);
@@ -83,15 +86,17 @@ pub(crate) fn run(options: &Options, pki: &Pki) -> Result<Restart, Failure> {
             restart.resumed += u64::from(visit(server, client)?.0.resumed);
         }
         Ok(restart)
-    })
+    })?;
+    restart.late = late;
+    Ok(restart)
 }
 
-/// A server on the file, from its start to its end.
+/// A server on the file, from its start to its end. Returns how often the file was late, too.
 fn serve<R>(
     options: &Options,
     pki: &Pki,
     visit: impl FnOnce(SocketAddr) -> io::Result<R>,
-) -> Result<R, Failure> {
+) -> Result<(R, u64), Failure> {
     let cache = store::open(options, |_, _| {})?;
     let stack = Stack::open(options, pki, cache.as_ref(), None)?;
     let loopback = [(Ipv4Addr::LOCALHOST, 0).into()];
@@ -99,9 +104,11 @@ fn serve<R>(
     let server = Server::start(&loopback, options.threads, stack, served)?;
     let result = visit(server.address());
     server.stop();
+    let late = cache.as_ref().map_or(0, store::late);
     // The last handle: what is still to be written is written now, and the file is closed.
     drop(cache);
-    result.map_err(|error| Failure::broken(format!("around the restart: {error}")))
+    let result = result.map_err(|error| Failure::broken(format!("around the restart: {error}")))?;
+    Ok((result, late))
 }
 
 fn visit(server: SocketAddr, client: &Arc<ClientConfig>) -> io::Result<(Visited, Vec<u8>)> {

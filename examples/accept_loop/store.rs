@@ -45,6 +45,22 @@ pub(crate) struct Closing {
     pub(crate) stats: Stats,
     pub(crate) before_drop: Books,
     pub(crate) after_drop: Books,
+    /// As [`late`] says.
+    pub(crate) late: u64,
+}
+
+/// Look-ups that a file behind the cache did not answer in time: each may have cost a session, as a full handshake tells.
+pub(crate) fn late(cache: &SessionCache) -> u64 {
+    #[cfg(feature = "disk")]
+    return cache
+        .external_stats()
+        .map_or(0, |stats| stats.timeouts + stats.unavailable);
+    #[cfg(not(feature = "disk"))]
+    {
+        // There is no file.
+        let _ = cache;
+        0
+    }
 }
 
 /// Drains the cache's delivery and closes the books, then drops the cache and closes them again.
@@ -52,7 +68,7 @@ pub(crate) struct Closing {
 /// `cache` must be the last handle: nobody else may still hold the store.
 pub(crate) fn close(cache: SessionCache, callbacks: &Callbacks) -> Closing {
     let (stats, before_drop) = settle(&cache, callbacks);
-    let handle = cache.stats_handle();
+    let (handle, late) = (cache.stats_handle(), late(&cache));
     drop(cache);
     let mut after_drop = Books::close("after the drop", &handle.snapshot(), callbacks);
     let live = after_drop.balance.live;
@@ -65,6 +81,7 @@ pub(crate) fn close(cache: SessionCache, callbacks: &Callbacks) -> Closing {
         stats,
         before_drop,
         after_drop,
+        late,
     }
 }
 
