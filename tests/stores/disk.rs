@@ -110,9 +110,21 @@ fn victim() {
     std::process::abort();
 }
 
-fn crash(path: &Path) {
+/// Not a test: a process that writes, asks as the worker does while there is nothing to write, and dies.
+#[test]
+#[ignore = "the other process of the tests below"]
+fn quiet_victim() {
+    let path = std::env::var_os(VICTIM).expect("a path in the environment");
+    let (store, _) = open(Path::new(&path));
+    put(&store, &key(1), b"last");
+    std::thread::sleep(millis(1100));
+    store.counter(&key(2000), later()).unwrap();
+    std::process::abort();
+}
+
+fn crash(path: &Path, victim: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "disk::victim", "--ignored", "--nocapture"])
+        .args(["--exact", victim, "--ignored", "--nocapture"])
         .env(VICTIM, path)
         .output()
         .unwrap();
@@ -130,7 +142,7 @@ fn boot_is_known() -> bool {
 fn a_dead_process_hands_nothing_out_twice() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("sessions");
-    crash(&path);
+    crash(&path, "disk::victim");
     let (store, opened) = open(&path);
     if !boot_is_known() {
         assert!(matches!(opened, Opened::Emptied { .. }), "{opened:?}");
@@ -158,12 +170,27 @@ fn a_dead_process_hands_nothing_out_twice() {
     assert!(matches!(open(&path).1, Opened::Kept { .. }));
 }
 
+/// Nothing more is written after the last session, for as long as nobody comes.
+#[test]
+fn the_last_sessions_of_a_quiet_process_outlive_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("sessions");
+    crash(&path, "disk::quiet_victim");
+    let (store, opened) = open(&path);
+    if !boot_is_known() {
+        assert!(matches!(opened, Opened::Emptied { .. }), "{opened:?}");
+        return;
+    }
+    assert!(matches!(opened, Opened::Recovered { .. }), "{opened:?}");
+    assert_eq!(get(&store, &key(1)).unwrap(), b"last");
+}
+
 /// The same file, as another run of the machine finds it: the end of the journal may be missing, so nothing is believed.
 #[test]
 fn after_a_dead_machine_it_is_empty() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("sessions");
-    crash(&path);
+    crash(&path, "disk::victim");
     // What names the run of the machine stands in the file. Another name of the same length would be torn by the checksums,
     // so it is written by redb itself.
     {

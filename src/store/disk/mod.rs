@@ -22,7 +22,7 @@ use crate::store::{ExternalStore, Key, StoreError, Write};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Home, Mutex, SharedCell, lock};
 
-/// The worker writes the database through at the first write or probe after this long.
+/// The worker writes the database through at the first write, probe or question for a counter after this long.
 const THROUGH: Duration = Duration::from_secs(1);
 
 /// Records in a file on this machine, which survive a restart of the process. Off unless it is asked for.
@@ -35,7 +35,8 @@ const THROUGH: Duration = Duration::from_secs(1);
 /// * **An orderly end** (the store is dropped): everything.
 /// * **The process dies**: what was taken, removed, claimed or replaced stays so, because each such step is written to a
 ///   journal beside the file, `FILE.taken`, before it counts. Counters keep their values. Records that were put since the
-///   database was last written through, at most a second before the last write, are lost.
+///   database was last written through are lost: that is done a second after the time before, when the worker next writes or
+///   asks for a counter, which it also does when there is nothing to write.
 /// * **The machine stops** while the file is open: nothing. The store begins empty, since the end of the journal may be
 ///   missing. (The run of the machine is known on Linux; elsewhere the same holds when the process dies.)
 ///
@@ -354,8 +355,8 @@ impl ExternalStore for Disk {
 
     fn counter(&self, key: &Key, deadline: Instant) -> Result<u64, StoreError> {
         self.at_home()?;
-        // The worker asks from time to time, even when there is nothing to write.
-        if !lock(&self.pending).is_empty() {
+        // The worker asks from time to time, even when there is nothing to write: then what was written last gets through.
+        if !lock(&self.pending).is_settled() {
             self.transact(deadline, false, |_, _| Ok(()))?;
         }
         self.with(deadline, |database| {

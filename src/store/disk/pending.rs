@@ -12,6 +12,8 @@ use crate::store::disk::table::Change;
 pub(super) struct Pending {
     changes: HashMap<Vec<u8>, Change>,
     journal: Journal,
+    /// Transactions were made in memory since the database was last written through.
+    behind: bool,
 }
 
 impl Pending {
@@ -19,6 +21,7 @@ impl Pending {
         Self {
             changes: HashMap::new(),
             journal,
+            behind: false,
         }
     }
 
@@ -27,8 +30,9 @@ impl Pending {
         self.changes.get(key).copied()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+    /// Whether all that was done is on the disk.
+    pub(super) fn is_settled(&self) -> bool {
+        self.changes.is_empty() && !self.behind
     }
 
     /// Notes a change. Once this returns, it outlives the process.
@@ -63,6 +67,7 @@ impl Pending {
         done: &[(Vec<u8>, Change)],
         written: impl Iterator<Item = &'a [u8]>,
     ) {
+        self.behind = true;
         for (key, change) in done {
             // Unless more has become of it since.
             if self.changes.get(key) == Some(change) {
@@ -81,6 +86,7 @@ impl Pending {
         for (key, change) in &self.changes {
             enter(key, *change, &mut entries);
         }
+        self.behind = false;
         self.journal.replace(&entries)
     }
 }
@@ -108,5 +114,17 @@ mod tests {
         assert_eq!(pending.of(b"claimed"), Some(Change::Claimed(3)));
         assert_eq!(pending.of(b"later"), Some(Change::Gone));
         assert_eq!(pending.of(b"then written"), None);
+    }
+
+    #[test]
+    fn only_what_is_on_the_disk_is_settled() {
+        let mut pending = Pending::new(Journal::none());
+        assert!(pending.is_settled());
+        pending.note(b"taken", Change::Gone).unwrap();
+        assert!(!pending.is_settled());
+        pending.settle(&pending.all(), [].into_iter());
+        assert!(!pending.is_settled());
+        pending.written_through().unwrap();
+        assert!(pending.is_settled());
     }
 }
