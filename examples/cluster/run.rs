@@ -109,7 +109,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         ));
     }
     Ok(Outcome {
-        redis: url,
+        redis: place(&url),
         clients: fleet.len(),
         options,
         phases,
@@ -117,6 +117,14 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Failure> {
         returned,
         faults,
     })
+}
+
+/// A URL without what may be a password.
+fn place(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    let rest = rest.rsplit('@').next().unwrap_or_default();
+    let rest = rest.split('?').next().unwrap_or_default();
+    format!("{scheme}://{rest}")
 }
 
 /// A server of the example's own.
