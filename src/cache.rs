@@ -35,12 +35,13 @@ use life::{Core, Owner};
 ///
 /// The counters of the first 256 threads that look anything up are each thread's own; further threads share one line, by
 /// one more locked instruction. Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
-/// pin is crossbeam-epoch's: one locked instruction on the thread's own line, and every 128th of a thread's pins looks at
-/// the other threads' lines and helps to clear away what maintenance has left. A thread's first operation registers it,
-/// which allocates, and so does that clearing for one pin in a thousand, at the most and beside busy maintenance. Else none
-/// of these operations allocates, frees a session that was in the cache (the [`Session`] itself is one allocation), waits
-/// for another thread, or runs user code but the closure given to `with`; `add` alone calls the clock. When the cache is
-/// full, `add` also ends its victim, and helps with what has expired.
+/// pin is two stores to a line of the thread's own, and no locked instruction; a thread's first operation takes a place for
+/// it, which may allocate. (Without `membarrier`, which only Linux has, it is crossbeam-epoch's: one locked instruction on the
+/// thread's own line, and every 128th of a thread's pins looks at the other threads' lines and helps to clear away what
+/// maintenance has left, which allocates in one of a thousand pins at the most.) Else none of these operations allocates,
+/// frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread, or runs user
+/// code but the closure given to `with`; `add` alone calls the clock. When the cache is full, `add` also ends its victim, and
+/// helps with what has expired.
 ///
 /// *What is linearizable*, for each id: `add`, `with`, `get`, `contains`, `take`, `take_exact`, `remove`, `remove_exact`, and
 /// every other way out, of which the remove callback tells after the fact. *What is not*: `len`, `stats`, and sweeps over all
@@ -136,7 +137,7 @@ impl SessionCache {
 
     /// Lends the live session of an id to a closure: get0.
     ///
-    /// Wait-free (but for the pin, whose collector's part is lock-free). While the closure runs, nothing that leaves any
+    /// Wait-free (without `membarrier` but for the pin, whose collector's part is lock-free). While the closure runs, nothing that leaves any
     /// cache of this process is freed: a slow one costs memory, up to the [backlog](Builder::backlog), and never anybody's progress. It may use the
     /// cache. To keep the session, clone it.
     #[inline]

@@ -8,7 +8,9 @@ mod whole;
 
 #[cfg(crossbeam_loom)]
 pub use grace::Crossbeam;
-pub use grace::{Asymmetric, Epochs, Local, Memory, Modelled, Pin, Placed, Reader};
+pub use grace::{
+    Asymmetric, Epochs, Local, Memory, Modelled, Pin, Placed, Reader, pins_order_more,
+};
 pub use whole::Whole;
 
 use std::sync::Arc;

@@ -30,4 +30,6 @@ pub(crate) mod epoch;
 #[cfg(not(refrain_modelled))]
 pub(crate) mod places;
 
+#[cfg(any(refrain_loom, refrain_shuttle))]
+pub(crate) use domain::order_more;
 pub(crate) use domain::{Domain, Guard};

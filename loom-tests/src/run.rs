@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
 
 use refrain::RemovalCause;
-use refrain::internal::{Rig, forget_live_sessions, live_sessions};
+use refrain::internal::{Rig, forget_live_sessions, live_sessions, pins_order_more};
 
 use crate::checker::{self, Size};
 
@@ -231,6 +231,8 @@ fn tell_of_failures() {
 
 fn model(name: &'static str, size: Size, outcomes: &'static [&'static str], body: fn(&Run)) {
     tell_of_failures();
+    // Of three threads, loom would have to go through ten times as many executions otherwise.
+    pins_order_more(size.threads > 2);
     let tally = Arc::new(Tally::default());
     let began = Instant::now();
     let mut executions = 0;

@@ -27,6 +27,11 @@ pub trait Local {
     fn flush(&self);
 }
 
+/// Lets the pins of all domains that are made from now on order more than they have to.
+pub fn pins_order_more(more: bool) {
+    crate::reclaim::order_more(more);
+}
+
 /// The modelled domain.
 #[derive(Debug)]
 pub struct Modelled(Domain);

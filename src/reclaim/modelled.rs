@@ -14,12 +14,32 @@ struct State {
     waiting: Vec<(BTreeSet<u64>, Job)>,
 }
 
+#[cfg(any(refrain_loom, refrain_shuttle))]
+std::thread_local! {
+    /// Whether pins of domains that are made from now on order more than they have to.
+    static ORDERS_MORE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Lets the pins of what is made from now on order more than they have to: as if each made a SeqCst fence, and knew of all
+/// that came before. For models of so many threads that loom would not come to an end otherwise.
+#[cfg(any(refrain_loom, refrain_shuttle))]
+pub(crate) fn order_more(more: bool) {
+    ORDERS_MORE.set(more);
+}
+
 /// The modelled domain.
+///
+/// A pin orders no more than it has to: it sees what was unlinked before what was deferred before it, and knows nothing of
+/// other pins. So nothing in the engine can lean on it, as far as models of two threads tell.
+///
+/// Every step is a read-modify-write on one of two words. They carry the promise's happens-before, and they make steps
+/// depend on each other in the checker's eyes: loom 0.7.2 skips interleavings of operations that it believes independent.
 pub(crate) struct Domain {
-    /// Every pin, unpin and deferral does a read-modify-write here. It carries the promise's happens-before, and
-    /// it makes all of them depend on each other in the checker's eyes: loom 0.7.2 skips interleavings of
-    /// operations that it believes independent.
-    order: AtomicU64,
+    /// Written by who defers, read by who pins.
+    unlinked: AtomicU64,
+    /// Written by who unpins and by who defers, and read by both: either may run what was deferred.
+    ended: AtomicU64,
+    orders_more: bool,
     /// Never held across an operation that the checker can interrupt.
     state: std::sync::Mutex<State>,
 }
@@ -39,20 +59,32 @@ pub(crate) struct Guard<'a> {
 impl Domain {
     pub(crate) fn new() -> Self {
         Self {
-            order: AtomicU64::new(0),
+            unlinked: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            #[cfg(any(refrain_loom, refrain_shuttle))]
+            orders_more: ORDERS_MORE.get(),
+            #[cfg(not(any(refrain_loom, refrain_shuttle)))]
+            orders_more: false,
             state: std::sync::Mutex::new(State::default()),
         }
     }
 
+    /// The end of a pin, or the beginning of a wait.
     fn step(&self) {
-        // ORDERING: AcqRel, so that all steps are ordered; partner: every other step.
-        self.order.fetch_add(1, Ordering::AcqRel);
+        // ORDERING: AcqRel; partner: this operation in other threads. What was done in a pin happens before what waits for its
+        // end.
+        self.ended.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn pin(&self) -> Guard<'_> {
-        self.step();
-        // ORDERING: SeqCst, as a real pin has.
-        fence(Ordering::SeqCst);
+        if self.orders_more {
+            self.step();
+            // ORDERING: SeqCst, as crossbeam-epoch's pin has.
+            fence(Ordering::SeqCst);
+        } else {
+            // ORDERING: Acquire; partner: the Release in `defer`. What was unlinked before is seen unlinked.
+            self.unlinked.fetch_add(1, Ordering::Acquire);
+        }
         let mut state = self.state.lock().unwrap();
         let id = state.next;
         state.next += 1;
@@ -61,6 +93,10 @@ impl Domain {
     }
 
     pub(crate) fn defer(&self, f: impl FnOnce() + Send + 'static) {
+        if !self.orders_more {
+            // ORDERING: Release; partner: the Acquire in `pin`.
+            self.unlinked.fetch_add(1, Ordering::Release);
+        }
         self.step();
         let mut state = self.state.lock().unwrap();
         if state.pinned.is_empty() {

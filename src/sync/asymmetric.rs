@@ -5,21 +5,25 @@
 //! `membarrier` interrupts every running thread of the process for a full barrier, and one that does not run has had its
 //! barrier when it was switched away from. (P1202 proposes the pair for C++, by these names.)
 
+use super::atomic::Ordering;
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+use super::atomic::compiler_fence as half;
+/// The models know no `membarrier`, and get on both sides what it stands for.
+#[cfg(any(refrain_loom, refrain_shuttle))]
+use super::atomic::fence as half;
+
 /// The cheap half: only the compiler is held back.
 #[inline(always)]
 pub(crate) fn light() {
-    // ORDERING: SeqCst; partner: `heavy` in another thread. The models know no `membarrier`, and get what it stands for.
-    #[cfg(not(any(refrain_loom, refrain_shuttle)))]
-    super::atomic::compiler_fence(super::atomic::Ordering::SeqCst);
-    #[cfg(any(refrain_loom, refrain_shuttle))]
-    super::atomic::fence(super::atomic::Ordering::SeqCst);
+    // ORDERING: SeqCst; partner: `heavy` in another thread.
+    half(Ordering::SeqCst);
 }
 
 #[cfg(any(refrain_loom, refrain_shuttle))]
 mod imp {
     pub(crate) fn heavy() -> bool {
         // ORDERING: SeqCst; partner: `light` in another thread.
-        super::super::atomic::fence(super::super::atomic::Ordering::SeqCst);
+        super::half(super::Ordering::SeqCst);
         true
     }
 }
@@ -74,7 +78,7 @@ pub(crate) use imp::prepare;
 
 #[cfg(all(test, not(any(refrain_loom, refrain_shuttle, refrain_modelled))))]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 

@@ -1,12 +1,23 @@
 //! The allocator, which counts the bytes that are asked for, if it is told to: only in the processes that measure memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator.
+#[cfg(feature = "mimalloc")]
+use mimalloc::MiMalloc as Inner;
+#[cfg(not(feature = "mimalloc"))]
+use std::alloc::System as Inner;
+
+/// What allocates in this process.
+pub(crate) const ALLOCATOR: &str = if cfg!(feature = "mimalloc") {
+    "mimalloc"
+} else {
+    "the system's"
+};
+
 struct Counting;
 
 #[global_allocator]
@@ -41,31 +52,31 @@ fn went(size: usize) {
     }
 }
 
-// SAFETY: everything is the system allocator's; what is counted changes nothing.
+// SAFETY: everything is the inner allocator's; what is counted changes nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         came(layout.size());
-        // SAFETY: the caller keeps the trait's contract, which is the system's too; so in all the methods below.
-        unsafe { System.alloc(layout) }
+        // SAFETY: the caller keeps the trait's contract, which is the inner one's too; so in all the methods below.
+        unsafe { Inner.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         came(layout.size());
         // SAFETY: as in `alloc`.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { Inner.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         went(layout.size());
         // SAFETY: as in `alloc`.
-        unsafe { System.dealloc(memory, layout) }
+        unsafe { Inner.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         came(size);
         went(layout.size());
         // SAFETY: as in `alloc`.
-        unsafe { System.realloc(memory, layout, size) }
+        unsafe { Inner.realloc(memory, layout, size) }
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn description() -> Value {
         "system": format!("{} {}", std::env::consts::OS, system.trim()),
         "architecture": std::env::consts::ARCH,
         "compiler": compiler.trim(),
+        "allocator": crate::heap::ALLOCATOR,
         "versions": versions,
     })
 }
