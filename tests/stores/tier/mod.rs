@@ -2,6 +2,7 @@
 
 mod node;
 mod once;
+mod removal;
 mod sealed;
 mod sharing;
 mod site;

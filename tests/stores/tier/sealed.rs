@@ -8,7 +8,7 @@ use crate::servers::{Kind, Server, redis};
 use crate::tier::node::{Node, Pki, VERSIONS, connect, hello, key, options};
 
 /// Every key of the server's with what stands there, and how many milliseconds it has left.
-fn everything(server: &Server) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
+pub(crate) fn everything(server: &Server) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
     let script = "local all = {} for _, key in ipairs(redis.call('KEYS', '*')) do \
                   table.insert(all, {key, redis.call('GET', key), redis.call('PTTL', key)}) end return all";
     let client = ::redis::Client::open(("127.0.0.1", server.port)).unwrap();
