@@ -32,7 +32,8 @@ fn a_put_that_comes_after_its_removal_does_not_stay() {
     let slow = options().write_budget(millis(300));
     let a = Node::new(&pki, Kind::Redis.store(proxy.port, 2).into(), slow);
     let b = Node::new(&pki, Kind::Redis.store(server.port, 2).into(), options());
-    [&a, &b].map(Node::settle);
+    a.settle();
+    b.settle();
     let [kept, removed] = [1, 2].map(|n| SessionId::new(&key(n).as_bytes()[..32]).unwrap());
     let records = || {
         everything(&server)

@@ -138,3 +138,43 @@ fn a_record_stays_as_long_as_its_session_may_be_used() {
         .count();
     assert!(endless <= 2, "{endless}");
 }
+
+/// What the chapter operations reckons with.
+#[test]
+fn records_are_as_large_as_the_manual_says() {
+    let Some(server) = redis("") else { return };
+    let pki = Pki::new();
+    let node = Node::new(
+        &pki,
+        Kind::Redis.connected(server.port, 2).into(),
+        options(),
+    );
+    node.settle();
+    for version in VERSIONS {
+        server.cli(&["flushdb"]);
+        assert!(!connect(&pki.client(version), &node).resumed);
+        node.settle();
+        let client = ::redis::Client::open(("127.0.0.1", server.port)).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let mut seen = 0;
+        for (name, value, left) in everything(&server) {
+            if left < 0 {
+                continue;
+            }
+            let mut usage = ::redis::cmd("MEMORY");
+            usage.arg("USAGE").arg(&name).arg("SAMPLES").arg(0);
+            let usage: usize = usage.query(&mut connection).unwrap();
+            println!(
+                "{:?}: a key of {} bytes, a record of {}, {usage} bytes at Redis",
+                version.version,
+                name.len(),
+                value.len()
+            );
+            assert_eq!(name.len(), 40);
+            assert_eq!(value.len(), 192);
+            assert!(usage <= 312, "{usage}");
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
+}
