@@ -27,6 +27,10 @@ struct Doubt {
 pub(super) struct Doubts {
     of: HashMap<Name, Doubt>,
     most: usize,
+    /// No removal is to be sent again before.
+    next: Option<Instant>,
+    /// When those that are over were looked for.
+    swept: Option<Instant>,
 }
 
 impl Doubts {
@@ -34,12 +38,16 @@ impl Doubts {
         Self {
             of: HashMap::new(),
             most,
+            next: None,
+            swept: None,
         }
     }
 
     /// A put was sent, and there was no answer. Where there is no room, nobody remembers it.
     pub(super) fn add(&mut self, name: Name, now: Instant) {
-        if self.of.len() >= self.most {
+        let sweeps = self.swept.is_none_or(|swept| swept + FIRST <= now);
+        if self.of.len() >= self.most && sweeps {
+            self.swept = Some(now);
             self.of.retain(|_, doubt| now < doubt.until);
         }
         if self.of.len() < self.most {
@@ -64,25 +72,32 @@ impl Doubts {
         };
         if now < doubt.until {
             // The last one comes when the time is over.
-            doubt.again = Some(doubt.until.min(now + doubt.pause));
+            let again = doubt.until.min(now + doubt.pause);
+            doubt.again = Some(again);
             doubt.pause *= 2;
+            self.next = Some(self.next.map_or(again, |next| next.min(again)));
         } else {
             self.of.remove(name);
         }
     }
 
-    /// When the next removal is to be sent again.
+    /// When the next removal is to be sent again, or was to be, had nobody [forgotten](Self::forget) it.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.of.values().filter_map(|doubt| doubt.again).min()
+        self.next
     }
 
     /// Those whose removal is to be sent again by now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Name> {
+        if self.next.is_none_or(|next| now < next) {
+            return Vec::new();
+        }
         let due = self.of.iter_mut().filter_map(|(name, doubt)| {
             let again = doubt.again.take_if(|again| *again <= now);
             again.map(|_| *name)
         });
-        due.collect()
+        let due = due.collect();
+        self.next = self.of.values().filter_map(|doubt| doubt.again).min();
+        due
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use refrain::store::{ExternalStore, Redis};
 
+use crate::cluster::{self, cluster};
 use crate::proxy::{Mode, Proxy};
 use crate::servers::{Kind, Server, millis, redis, wait};
 use crate::tier::node::{BUDGET, Node, Pki, Shaken, VERSIONS, connect, options};
@@ -227,4 +228,37 @@ fn the_store_is_out_of_memory() {
     trouble(&nodes, &pki, || limit("1"), || limit("0"));
     let refused: u64 = nodes.iter().map(|node| node.stats().store_refused).sum();
     assert!(refused > 0);
+}
+
+/// A part of a cluster is away, without a replica: what it has, its counters among it, is missed.
+#[test]
+fn a_part_of_the_cluster_is_away() {
+    let Some(mut parts) = cluster() else { return };
+    let pki = Pki::new();
+    for dead in 0..parts.len() {
+        let store = || -> Arc<dyn ExternalStore> {
+            Arc::new(cluster::store(&[&parts[0], &parts[1], &parts[2]]))
+        };
+        let nodes = [(); 2].map(|()| Node::new(&pki, store(), options()));
+        wait("resumption", || resumes(&pki, &nodes));
+        through(&pki, &nodes, |traffic| {
+            traffic.more(40);
+            parts[dead].kill();
+            std::thread::sleep(millis(2000));
+            let counts = || {
+                let count = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+                (count(&traffic.handshakes), count(&traffic.resumed))
+            };
+            let before = counts();
+            std::thread::sleep(millis(5000));
+            let after = counts();
+            let (all, resumed) = (after.0 - before.0, after.1 - before.1);
+            println!("without part {dead}: {resumed} of {all} resumed");
+            // The others go on. Half of the handshakes are of TLS 1.2, and of those of 1.3 some need the part that is away.
+            assert!(resumed > all / 10, "{resumed} of {all}");
+            parts[dead].start();
+            wait("resumption", || resumes(&pki, &nodes));
+            traffic.more(40);
+        });
+    }
 }
