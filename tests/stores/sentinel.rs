@@ -13,7 +13,7 @@ use crate::servers::{
 };
 
 pub(crate) struct Set {
-    master: Server,
+    pub(crate) master: Server,
     replica: Server,
     sentinels: Vec<Server>,
 }

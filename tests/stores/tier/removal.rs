@@ -62,3 +62,51 @@ fn a_put_that_comes_after_its_removal_does_not_stay() {
     assert!(!resumes(&b, removed) && !resumes(&a, removed));
     assert!(resumes(&b, kept));
 }
+
+/// The store loses its counts of invalidations and keeps the records: whoever remembers them counts up again, and what was
+/// invalidated stays so, at a server that is started afterwards, too.
+#[test]
+fn counts_that_are_lost_bring_nothing_back() {
+    let Some(server) = redis("") else { return };
+    let pki = Pki::new();
+    let node = || {
+        let store = Kind::Redis.connected(server.port, 2);
+        let node = Node::new(&pki, store.into(), options());
+        node.settle();
+        node
+    };
+    let (a, b) = (node(), node());
+    let [old, new] = [1, 2].map(|n| SessionId::new(&key(n).as_bytes()[..32]).unwrap());
+    let counts = || {
+        let all = everything(&server).into_iter();
+        all.filter(|(.., left)| *left == -1).collect::<Vec<_>>()
+    };
+    establish(&a, old);
+    a.settle();
+    assert!(resumes(&b, old));
+    a.cache.invalidate_context(a.context()).unwrap();
+    a.settle();
+    wait("the other to hear", || b.stats().invalidations_heard > 0);
+    assert_eq!(counts().len(), 1);
+    let client = ::redis::Client::open(("127.0.0.1", server.port)).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    for (name, ..) in counts() {
+        let _: () = ::redis::cmd("DEL")
+            .arg(name)
+            .query(&mut connection)
+            .unwrap();
+    }
+    wait("somebody to remember", || counts().len() == 1);
+    // Its record has not gone anywhere.
+    assert_eq!(everything(&server).len(), 2);
+    let late = node();
+    for node in [&a, &b, &late] {
+        node.settle();
+        assert!(!resumes(node, old));
+    }
+    wait("what comes after", || {
+        establish(&a, new);
+        a.settle();
+        resumes(&b, new) && resumes(&late, new)
+    });
+}

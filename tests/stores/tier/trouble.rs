@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use refrain::store::{ExternalStore, Redis};
 
 use crate::cluster::{self, cluster};
 use crate::proxy::{Mode, Proxy};
+use crate::sentinel::set;
 use crate::servers::{Kind, Server, millis, redis, wait};
 use crate::tier::node::{BUDGET, Node, Pki, Shaken, VERSIONS, connect, options};
 
@@ -261,4 +262,22 @@ fn a_part_of_the_cluster_is_away() {
             traffic.more(40);
         });
     }
+}
+
+/// The master ends for good, and the replica takes over.
+#[test]
+fn a_replica_is_promoted() {
+    let Some(mut set) = set() else { return };
+    let pki = Pki::new();
+    let nodes = [(); 2].map(|()| Node::new(&pki, Arc::new(set.store()), options()));
+    wait("resumption", || resumes(&pki, &nodes));
+    through(&pki, &nodes, |traffic| {
+        traffic.more(40);
+        set.master.kill();
+        let begin = Instant::now();
+        traffic.more(200);
+        wait("resumption", || resumes(&pki, &nodes));
+        println!("resumed again after {:?}", begin.elapsed());
+        traffic.more(40);
+    });
 }
