@@ -198,7 +198,9 @@ impl SessionCache {
     pub fn take(&self, context: &Context, id: &SessionId) -> Option<Session> {
         let session = self.end(context, id, RemovalCause::Taken, |_| true)?;
         #[cfg(feature = "external")]
-        self.used_up(context.id(), &session);
+        if self.is_strict() {
+            self.used_up(context.id(), &session);
+        }
         Some(session)
     }
 
@@ -228,8 +230,8 @@ impl SessionCache {
         let engine = &self.core.engine;
         let taken = engine.take_exact(session.raw(), engine.clock.now());
         #[cfg(feature = "external")]
-        if let Some(context) = taken.then(|| self.context_of(session)).flatten() {
-            self.used_up(&context, session);
+        if taken && self.is_strict() {
+            self.used_up_exact(session);
         }
         taken
     }

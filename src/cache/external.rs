@@ -251,11 +251,24 @@ impl SessionCache {
         })
     }
 
-    /// A single-use session was taken by the application itself: strictly, it must not come back from the store.
+    /// Whether the store has the say in single use.
+    pub(super) fn is_strict(&self) -> bool {
+        self.tier().is_some_and(Tier::is_strict)
+    }
+
+    /// A single-use session was taken by the application itself: strictly, it must not come back from the store. Not inlined:
+    /// a take without a strict tier shall cost nothing more.
+    #[inline(never)]
     pub(super) fn used_up(&self, context: &ContextId, session: &Session) {
-        if self.tier().is_some_and(Tier::is_strict) {
-            let id = session.session_id();
-            self.removing(context, &id, || self.remove_copy(context, session));
+        let id = session.session_id();
+        self.removing(context, &id, || self.remove_copy(context, session));
+    }
+
+    /// The same, of a session whose context is not at hand.
+    #[inline(never)]
+    pub(super) fn used_up_exact(&self, session: &Session) {
+        if let Some(context) = self.context_of(session) {
+            self.used_up(&context, session);
         }
     }
 

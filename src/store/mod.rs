@@ -6,6 +6,8 @@
 #[cfg(feature = "external")]
 mod breaker;
 #[cfg(feature = "external")]
+mod doubts;
+#[cfg(feature = "external")]
 mod epochs;
 #[cfg(feature = "external")]
 mod figures;

@@ -100,7 +100,8 @@ impl ExternalOptions {
         self
     }
 
-    /// How many bytes the sessions that wait may take. Default: 16 MiB.
+    /// How many bytes the sessions that wait may take. What the queue needs for each besides, some 320 bytes, is bounded by
+    /// their number. Default: 16 MiB.
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
         self

@@ -2,13 +2,15 @@
 //!
 //! A removal takes the place of the put that waits before it. Until it is written, and for a while after, it stands as a
 //! tombstone: what a read brings back meanwhile is not let in again. A put is sent once at most: sent again after an answer that
-//! never came, it could bring back what another server has used or removed meanwhile.
+//! never came, it could bring back what another server has used or removed meanwhile. The removal of one whose answer never
+//! came is sent more than once: the put may still be on its way.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
+use super::doubts::Doubts;
 use super::name::{Class, Name};
 
 /// How long a tombstone stays after the removal, and after it was written. A read that takes longer lets nothing in.
@@ -71,6 +73,8 @@ struct State<P> {
     /// Until when a removed name stays out, and the order in which that ends.
     tombs: HashMap<Name, Instant>,
     order: VecDeque<(Instant, Name)>,
+    /// Puts that were sent and not answered.
+    doubts: Doubts,
     puts: usize,
     removes: usize,
     /// Places with nothing left to do.
@@ -102,6 +106,7 @@ impl<P> Queue<P> {
                 flight: HashMap::new(),
                 tombs: HashMap::new(),
                 order: VecDeque::new(),
+                doubts: Doubts::new(entries),
                 puts: 0,
                 removes: 0,
                 voids: 0,
@@ -127,6 +132,7 @@ impl<P> Queue<P> {
             state.tally.dropped += 1;
             return false;
         }
+        state.doubts.forget(&name);
         let step = Step::Put(class, what);
         if replaces {
             state.replace(&name, step, bytes);
@@ -253,9 +259,15 @@ impl<P> Queue<P> {
             if is_remove {
                 state.removes -= 1;
                 state.bury(op.name, now);
+                if written {
+                    state.doubts.removed(&op.name, now);
+                }
             } else {
                 state.puts -= 1;
-                state.tally.lost += u64::from(!written);
+                if !written {
+                    state.tally.lost += 1;
+                    state.doubts.add(op.name, now);
+                }
             }
             if is_remove && !written {
                 state.first -= 1;
@@ -268,10 +280,26 @@ impl<P> Queue<P> {
         self.done.notify_all();
     }
 
-    /// Waits until there is something to write, somebody has woken the worker, or the time is up. False once it is stopped.
-    pub(crate) fn wait(&self, limit: Duration, writes: bool) -> bool {
-        let until = Instant::now() + limit;
+    /// Queues the removals that are to be sent again by `now`.
+    pub(crate) fn repeat(&self, now: Instant) {
         let mut state = lock(&self.state);
+        for name in state.doubts.due(now) {
+            if !state.last.contains_key(&name) {
+                state.push(Op {
+                    name,
+                    step: Step::Remove,
+                    bytes: 0,
+                });
+            }
+        }
+    }
+
+    /// Waits until there is something to write or to repeat, somebody has woken the worker, or the time is up. False once it is
+    /// stopped.
+    pub(crate) fn wait(&self, limit: Duration, writes: bool) -> bool {
+        let mut state = lock(&self.state);
+        let until = Instant::now() + limit;
+        let until = state.doubts.next().map_or(until, |next| until.min(next));
         loop {
             let due = std::mem::take(&mut state.woken) || (writes && !state.ops.is_empty());
             let left = until.saturating_duration_since(Instant::now());

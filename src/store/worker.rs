@@ -7,6 +7,7 @@ use crate::id::ContextId;
 use crate::sync::atomic::Ordering;
 use crate::sync::{lock, thread};
 
+use super::doubts::DOUBT;
 use super::epochs::News;
 use super::keys::Keys;
 use super::name::{Class, Name};
@@ -50,6 +51,7 @@ impl Tier {
         loop {
             let mut may_write = true;
             self.probe();
+            self.queue.repeat(Instant::now());
             if self.is_well() {
                 let now = Instant::now();
                 if self.count_up(host) && self.refresh(host, now >= due) {
@@ -77,6 +79,8 @@ impl Tier {
                 break;
             }
         }
+        // Once more, and for the last time.
+        self.queue.repeat(Instant::now() + DOUBT);
         let until = Instant::now() + self.options.drain;
         while Instant::now() < until && self.is_well() && !self.queue.drained(Duration::ZERO) {
             if !self.count_up(host) || !self.refresh(host, false) || !self.write(host) {

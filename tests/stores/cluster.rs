@@ -18,7 +18,7 @@ fn lines() -> String {
     )
 }
 
-fn cluster() -> Option<Vec<Server>> {
+pub(crate) fn cluster() -> Option<Vec<Server>> {
     let nodes: Vec<Server> = (0..3)
         .map(|_| redis(&lines()))
         .collect::<Option<Vec<_>>>()?;
@@ -40,7 +40,7 @@ fn cluster() -> Option<Vec<Server>> {
     Some(nodes)
 }
 
-fn store(nodes: &[&Server]) -> Redis {
+pub(crate) fn store(nodes: &[&Server]) -> Redis {
     let urls: Vec<String> = nodes
         .iter()
         .map(|node| format!("redis://me:secret@127.0.0.1:{}", node.port))

@@ -16,4 +16,5 @@ mod race;
 mod redis;
 mod sentinel;
 mod servers;
+mod tier;
 mod tls;

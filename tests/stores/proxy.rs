@@ -30,6 +30,8 @@ pub(crate) enum Mode {
 
 pub(crate) struct Proxy {
     pub(crate) port: u16,
+    /// Whether the questions of a connection are held back, for each there is or was.
+    held: Arc<Mutex<Vec<Arc<AtomicBool>>>>,
     mode: Arc<Mutex<Mode>>,
     over: Arc<AtomicBool>,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+        self.release();
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
@@ -47,10 +50,12 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
+            held: Arc::default(),
             mode: Arc::new(Mutex::new(Mode::Pass)),
             over: Arc::default(),
         };
         let (mode, over) = (proxy.mode.clone(), proxy.over.clone());
+        let all_held = proxy.held.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
                 if over.load(Ordering::Relaxed) {
@@ -63,7 +68,9 @@ impl Proxy {
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || questions(from, to));
+                let held = Arc::new(AtomicBool::new(false));
+                all_held.lock().unwrap().push(held.clone());
+                thread::spawn(move || questions(from, to, &held));
                 let mode = mode.clone();
                 thread::spawn(move || answers(server, client, &mode));
             }
@@ -71,14 +78,33 @@ impl Proxy {
         proxy
     }
 
+    /// Holds back what comes on the connections that there are, even when they are given up. Later ones are not concerned.
+    pub(crate) fn hold(&self) {
+        self.hold_back(true);
+    }
+
+    /// Lets it through.
+    pub(crate) fn release(&self) {
+        self.hold_back(false);
+    }
+
+    fn hold_back(&self, held: bool) {
+        for connection in &*self.held.lock().unwrap() {
+            connection.store(held, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn set(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
     }
 }
 
-fn questions(mut from: TcpStream, mut to: TcpStream) {
+fn questions(mut from: TcpStream, mut to: TcpStream, held: &AtomicBool) {
     let mut some = [0; 65536];
     while let Ok(read @ 1..) = from.read(&mut some) {
+        while held.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
         if to.write_all(&some[..read]).is_err() {
             break;
         }

@@ -12,13 +12,13 @@ use crate::servers::{
     wait,
 };
 
-struct Set {
-    master: Server,
+pub(crate) struct Set {
+    pub(crate) master: Server,
     replica: Server,
     sentinels: Vec<Server>,
 }
 
-fn set() -> Option<Set> {
+pub(crate) fn set() -> Option<Set> {
     let login = format!("requirepass boss\nmasterauth boss\nuser me on >secret {ALLOWED} +role");
     let master = redis(&login)?;
     let port = master.port;
@@ -50,7 +50,7 @@ fn set() -> Option<Set> {
 }
 
 impl Set {
-    fn store(&self) -> Redis {
+    pub(crate) fn store(&self) -> Redis {
         let urls: Vec<String> = self
             .sentinels
             .iter()

@@ -223,7 +223,7 @@ pub(crate) fn later() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-pub(crate) fn millis(n: u64) -> Duration {
+pub(crate) const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 

@@ -229,3 +229,35 @@ fn the_worker_waits_for_news_and_hears_of_the_end() {
     assert!(!queue.wait(long, true));
     assert!(!put(&queue, 2, 7));
 }
+
+#[test]
+fn the_removal_of_a_put_without_an_answer_is_sent_again() {
+    let queue = queue();
+    let begin = Instant::now();
+    let next = |now| {
+        queue.repeat(now);
+        let batch = queue.next(9, 1000);
+        let what = written(&batch);
+        queue.finish(batch, true, now);
+        what
+    };
+    assert!(put(&queue, 1, 7) && put(&queue, 2, 14));
+    let batch = queue.next(9, 1000);
+    queue.finish(batch, false, begin);
+    assert!(queue.remove(name(1), begin) && queue.remove(name(3), begin));
+    assert_eq!(next(begin), [(1, 0), (3, 0)]);
+    // The worker wakes up for it by itself.
+    let waited = Instant::now();
+    assert!(queue.wait(Duration::from_secs(30), true));
+    assert!(waited.elapsed() < Duration::from_secs(20));
+    assert_eq!(next(begin), []);
+    assert_eq!(next(begin + Duration::from_secs(1)), [(1, 0)]);
+    assert_eq!(next(begin + Duration::from_secs(2)), []);
+    // A removal that waits already is enough.
+    assert!(queue.remove(name(1), begin + Duration::from_secs(3)));
+    assert_eq!(next(begin + Duration::from_secs(3)), [(1, 0)]);
+    // Another session of that name is the last word.
+    assert!(put(&queue, 1, 21));
+    assert_eq!(next(begin + Duration::from_secs(50)), [(1, 21)]);
+    assert_eq!(next(begin + Duration::from_secs(70)), []);
+}

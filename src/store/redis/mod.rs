@@ -53,7 +53,7 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// ```text
 /// save ""                         # sessions need not survive a restart, and secrets do not belong on disks
 /// appendonly no
-/// maxmemory 2gb                   # records, their keys, and about 100 bytes for each
+/// maxmemory 2gb                   # records, their keys, and about 140 bytes for each
 /// maxmemory-policy volatile-ttl   # the record goes first that ends first; counters have no end and stay
 /// timeout 0                       # an idle connection is not closed
 /// tcp-keepalive 60

@@ -67,8 +67,10 @@ fn main() -> ExitCode {
 
 /// Every subject with each of its operations, a line each.
 fn list() {
-    for (operation, ..) in refrained::OPERATIONS {
-        println!("{} {operation}", refrained::NAME);
+    for subject in refrained::SUBJECTS {
+        for (operation, ..) in refrained::OPERATIONS {
+            println!("{subject} {operation}");
+        }
     }
     for subject in yardstick::SUBJECTS {
         for operation in yardstick::operations(subject) {
@@ -79,10 +81,9 @@ fn list() {
 
 /// How many operations were counted; none if there is no such thing.
 fn run(subject: &str, operation: &str, batches: usize) -> Option<usize> {
-    if subject != refrained::NAME {
-        return yardstick::run(subject, operation, batches);
+    if refrained::SUBJECTS.contains(&subject) {
+        refrained::run(subject, operation, batches)
+    } else {
+        yardstick::run(subject, operation, batches)
     }
-    let mut known = refrained::OPERATIONS.iter();
-    let (_, run) = known.find(|(name, _)| *name == operation)?;
-    Some(run(batches))
 }

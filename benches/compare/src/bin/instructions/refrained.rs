@@ -1,8 +1,15 @@
 //! Refrain's operations. What leaves is freed by maintenance, which is an operation of its own here.
+//!
+//! The subject `refrain-external` is the same with a shared tier behind each cache, whose store is away: what is found in the
+//! first tier must cost no more for it.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use refrain::store::{
+    ExternalOptions, ExternalStore, Key as StoreKey, Keys, SingleUse, StoreError, Write,
+};
 use refrain::{
     CacheMode, Context, ContextId, Maintenance, ManualClock, Session, SessionCache, SessionId,
 };
@@ -11,7 +18,10 @@ use crate::cache::Key;
 use crate::random::Random;
 use crate::{BATCH, LIVE, PAYLOAD, counted};
 
-pub(crate) const NAME: &str = "refrain";
+pub(crate) const SUBJECTS: [&str; 2] = ["refrain", "refrain-external"];
+
+/// Whether there is a shared tier. A process counts for one subject.
+static SHARED: OnceLock<bool> = OnceLock::new();
 
 const TIMEOUT: Duration = Duration::from_secs(7200);
 
@@ -19,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(7200);
 type Run = fn(batches: usize) -> usize;
 
 /// By name. Where a name ends in `-new`, the session is built inside the count, as rivals do it.
-pub(crate) const OPERATIONS: [(&str, Run); 19] = [
+pub(crate) const OPERATIONS: [(&str, Run); 21] = [
     ("nothing", nothing),
     ("with", with),
     ("get", get),
@@ -35,11 +45,65 @@ pub(crate) const OPERATIONS: [(&str, Run); 19] = [
     ("take", take),
     ("take-exact", take_exact),
     ("remove", remove),
+    ("resume", resume),
+    ("claim", claim),
     ("maintain", maintain),
     ("expire", expire),
     ("flush", flush),
     ("stats", stats),
 ];
+
+/// How many operations were counted; none if there is no such thing.
+pub(crate) fn run(subject: &str, operation: &str, batches: usize) -> Option<usize> {
+    let place = SUBJECTS.iter().position(|name| *name == subject)?;
+    let (_, run) = OPERATIONS.iter().find(|(name, _)| *name == operation)?;
+    SHARED.get_or_init(|| place == 1);
+    Some(run(batches))
+}
+
+/// A store that is away.
+struct Away;
+
+fn away<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable("away".to_owned()))
+}
+
+impl ExternalStore for Away {
+    fn get(&self, _: &StoreKey, _: Instant) -> Result<Option<Vec<u8>>, StoreError> {
+        away()
+    }
+
+    fn take(&self, _: &StoreKey, _: Instant) -> Result<Option<Vec<u8>>, StoreError> {
+        away()
+    }
+
+    fn claim(&self, _: &StoreKey, _: Duration, _: Instant) -> Result<bool, StoreError> {
+        away()
+    }
+
+    fn write(&self, _: &[Write<'_>], _: Instant) -> Result<(), StoreError> {
+        away()
+    }
+
+    fn counter(&self, _: &StoreKey, _: Instant) -> Result<u64, StoreError> {
+        away()
+    }
+
+    fn increment(&self, _: &StoreKey, _: Instant) -> Result<u64, StoreError> {
+        away()
+    }
+
+    fn probe(&self, _: Instant) -> Result<(), StoreError> {
+        away()
+    }
+}
+
+/// Best effort: strict single use asks the store for each session, and costs what that costs.
+fn options() -> ExternalOptions {
+    let key = |n: u8| std::array::from_fn(|at| (at as u8 ^ n).wrapping_mul(37).wrapping_add(n));
+    ExternalOptions::new(Keys::new(&key(1), &key(2)).expect("keys as if drawn"))
+        .single_use(SingleUse::BestEffortWithoutEarlyData)
+}
 
 /// A cache with sessions in it.
 struct Filled {
@@ -62,7 +126,11 @@ impl Filled {
 
     fn empty(capacity: usize, mode: CacheMode) -> Self {
         let clock = ManualClock::new();
-        let cache = SessionCache::builder()
+        let mut builder = SessionCache::builder();
+        if SHARED.get() == Some(&true) {
+            builder = builder.external(Away, options());
+        }
+        let cache = builder
             .capacity(capacity)
             .byte_budget(capacity * 4096)
             // Whatever the machine has cores.
@@ -276,6 +344,34 @@ fn take(batches: usize) -> usize {
 
 fn remove(batches: usize) -> usize {
     end(batches, |it, id| it.cache.remove(&it.context, id))
+}
+
+/// A handshake's look-up of a session that works again and again, with the connection's beginning and end.
+fn resume(batches: usize) -> usize {
+    let it = Filled::new(2 * LIVE);
+    for number in 0..batches {
+        let ids = it.batch(number);
+        let mut found = 0;
+        counted(BATCH, |n| {
+            let mut connection = it.cache.accept(&it.context);
+            found += usize::from(connection.resume(ids[n]).is_some());
+            connection.finish();
+            connection.close();
+        });
+        assert_eq!(found, BATCH);
+    }
+    batches * BATCH
+}
+
+/// A handshake's look-up and take of a session that works once, likewise.
+fn claim(batches: usize) -> usize {
+    end(batches, |it, id| {
+        let mut connection = it.cache.accept(&it.context);
+        let won = connection.resume_once(*id).is_some() && connection.claim();
+        connection.finish();
+        connection.close();
+        won
+    })
 }
 
 fn end(batches: usize, one: impl Fn(&Filled, &SessionId) -> bool) -> usize {
