@@ -27,17 +27,17 @@ use life::{Core, Owner};
 ///
 /// | operation | progress | cache lines | locked instructions |
 /// |---|---|---|---|
-/// | [`with`](Self::with) | wait-free | reads one bucket (1.05 on average) and the header; writes one counter of the thread's own | the pin; one more the first time a session is found |
-/// | a miss | wait-free | reads one bucket, writes one counter of the thread's own | the pin |
-/// | [`get`](Self::get) | wait-free | as `with`, and writes the header | the pin, the count; dropping the handle is another |
-/// | [`add`](Self::add) | lock-free | writes header, bucket, budget, the shard's counters, a word each of wheel and age ring | the pin and 5 to 8 |
-/// | [`take`](Self::take) | lock-free | writes header, bucket, budget, the shard's counters and removed stack | the pin and 8 |
+/// | [`with`](Self::with) | wait-free | reads one bucket (1.05 on average) and the header; writes one counter of the thread's own | none; one the first time a session is found |
+/// | a miss | wait-free | reads one bucket, writes one counter of the thread's own | none |
+/// | [`get`](Self::get) | wait-free | as `with`, and writes the header | the count; dropping the handle is another |
+/// | [`add`](Self::add) | lock-free | writes header, bucket, budget, the shard's counters, a word each of wheel and age ring | 5 to 8 |
+/// | [`take`](Self::take) | lock-free | writes header, bucket, budget, the shard's counters and removed stack | 8 |
 ///
 /// The counters of the first 256 threads that look anything up are each thread's own; further threads share one line, by
 /// one more locked instruction. Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
 /// pin is two stores to a line of the thread's own, and no locked instruction; a thread's first operation takes a place for
-/// it, which may allocate. (Without `membarrier`, which only Linux has, it is crossbeam-epoch's: one locked instruction on the
-/// thread's own line, and every 128th of a thread's pins looks at the other threads' lines and helps to clear away what
+/// it, which is lock-free, looks at the other threads' places, and may allocate. (Without `membarrier`, which only Linux has,
+/// on x86-64 and aarch64, the pin is crossbeam-epoch's: one locked instruction more for each operation, on the thread's own line, and every 128th of a thread's pins looks at the other threads' lines and helps to clear away what
 /// maintenance has left, which allocates in one of a thousand pins at the most.) Else none of these operations allocates,
 /// frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread, or runs user
 /// code but the closure given to `with`; `add` alone calls the clock. When the cache is full, `add` also ends its victim, and
@@ -137,7 +137,7 @@ impl SessionCache {
 
     /// Lends the live session of an id to a closure: get0.
     ///
-    /// Wait-free (without `membarrier` but for the pin, whose collector's part is lock-free). While the closure runs, nothing that leaves any
+    /// Wait-free, once the thread has its place; lock-free where there is no `membarrier`. While the closure runs, nothing that leaves any
     /// cache of this process is freed: a slow one costs memory, up to the [backlog](Builder::backlog), and never anybody's progress. It may use the
     /// cache. To keep the session, clone it.
     #[inline]

@@ -254,3 +254,41 @@ fn take_exact_against_take_and_replace() {
         },
     );
 }
+
+/// Two threads each remove one of two sessions and then look for the other's: one of them finds it gone. So operations on
+/// different ids have one order, true to time, and not only those on each.
+///
+/// Threads: remove of one id, lookup of the other; the same the other way round. Protects: the fence at the end of
+/// `Engine::finish`.
+#[test]
+fn two_removals_and_looks_at_the_other() {
+    two(
+        "two_removals_and_looks_at_the_other",
+        &["both gone", "one found"],
+        |run| {
+            let rig = Rig::new(Setup::default());
+            for n in [1, 2] {
+                assert_eq!(rig.add(rig.session(n, n)), Added::Inserted);
+            }
+            let remove_and_look = |rig: &Rig, mine: u8, other: u8| {
+                assert!(rig.remove(mine));
+                rig.with(other).is_some()
+            };
+            let (a, b) = run.race(
+                &rig,
+                move |rig| remove_and_look(rig, 1, 2),
+                move |rig| remove_and_look(rig, 2, 1),
+            );
+            run.reached(match (a, b) {
+                (true, true) => panic!("each was found after it had been removed"),
+                (false, false) => "both gone",
+                _ => "one found",
+            });
+            rig.see_out();
+            let mut events = close(rig);
+            events.sort_by_key(|event| event.0);
+            let cause = RemovalCause::Removed;
+            assert_eq!(events, [(1, 1, cause), (2, 2, cause)]);
+        },
+    );
+}

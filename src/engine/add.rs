@@ -10,7 +10,7 @@
 //! 5. The claim is published by a compare-and-swap: the add's linearization point. If the claim is gone, this add lost.
 //! 6. Another fence, and the state is read again: who removed the session meanwhile may not have found its slot.
 //!
-//! Locked instructions of a plain insertion, besides the pin: the state, the permit, the claim, the publication, the
+//! Locked instructions of a plain insertion: the state, the permit, the claim, the publication, the
 //! add's number, and a bit each in the wheel and the age ring where they are not set yet. A replacement has the state,
 //! the slot, and the replaced session's state, twice, and push. No allocation.
 

@@ -1,6 +1,6 @@
 //! How sessions leave: one compare-and-swap decides who ends a life, one empties the slot, one push hands it on.
 //!
-//! Locked instructions of a `take` or `remove`, besides the pin: the end, the slot, the permit, the unlinking, the push,
+//! Locked instructions of a `take` or `remove`: the end, the slot, the permit, the unlinking, the push,
 //! and the counters that go with them; for `take` one more for the reference that it returns.
 
 use crate::budget::Permit;
@@ -155,6 +155,10 @@ impl Engine {
         self.cells.shards[shard].end(cause);
         let permit = self.unlink(guard, shard, path, place, word, raw);
         self.settle(guard, shard, raw, owed);
+        // ORDERING: SeqCst, behind read-modify-writes; partner: this same fence in another thread. Of two threads that each
+        // end a session and then look for the other's, one finds it gone. Else each id by itself had an order that is true to
+        // time, and all of them together had none.
+        fence_after_rmw();
         permit
     }
 

@@ -191,7 +191,7 @@ impl Engine {
 
     /// Calls `f` with the live session of an id, under a pin.
     ///
-    /// Wait-free but for the pin. A warm hit reads three lines (interned context, bucket, header) and writes none that
+    /// Wait-free, but for the thread's first pin. A warm hit reads three lines (interned context, bucket, header) and writes none that
     /// is shared; the first hit after an add or a second chance sets the visited bit.
     #[inline]
     pub(crate) fn with<R>(

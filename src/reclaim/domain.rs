@@ -7,7 +7,7 @@ use std::ptr::null_mut;
 use super::epoch::{self, Collector, LocalHandle};
 use super::places::{Pin, Place, Places, Waiting};
 use crate::sync::atomic::{AtomicPtr, Ordering};
-use crate::sync::{Home, Mutex, asymmetric};
+use crate::sync::{Counter, Home, Mutex, MutexGuard, asymmetric};
 
 /// What all caches that were built in one process share. Never freed.
 ///
@@ -103,6 +103,8 @@ pub(crate) struct Domain {
     /// Empty where crossbeam-epoch keeps them.
     waiting: Mutex<Waiting>,
     home: Home,
+    /// In a forked child: whether its parent was just at the mutex, so that there is nothing to be had of it.
+    lost: Counter,
 }
 
 /// While it lives, nothing that was reachable when it was made is freed.
@@ -125,7 +127,20 @@ impl Domain {
             era: era(),
             waiting: Mutex::default(),
             home: Home::here(),
+            lost: Counter::new(0),
         }
+    }
+
+    fn waiting(&self) -> Option<MutexGuard<'_, Waiting>> {
+        // Once is enough to find out, which takes a while.
+        if self.lost.value() > 0 {
+            return None;
+        }
+        let waiting = self.home.lock(&self.waiting);
+        if waiting.is_none() {
+            self.lost.add(1);
+        }
+        waiting
     }
 
     /// Pins the calling thread. A load and a store of a line of its own, no locked instruction, nothing that others write.
@@ -179,7 +194,7 @@ impl Domain {
         match &self.era.kind {
             Kind::Places(_) => {
                 // In a forked child whose parent was just at it, what is deferred stays for ever.
-                if let Some(mut waiting) = self.home.lock(&self.waiting) {
+                if let Some(mut waiting) = self.waiting() {
                     waiting.add(Box::new(f));
                 }
             }
@@ -195,7 +210,7 @@ impl Domain {
     pub(crate) fn flush(&self) {
         match &self.era.kind {
             Kind::Places(places) => {
-                if let Some(mut waiting) = self.home.lock(&self.waiting) {
+                if let Some(mut waiting) = self.waiting() {
                     // SAFETY: a domain has one era for good.
                     unsafe { waiting.advance(places) };
                 }

@@ -69,10 +69,9 @@ impl Domain {
         }
     }
 
-    /// The end of a pin, or the beginning of a wait.
     fn step(&self) {
-        // ORDERING: AcqRel; partner: this operation in other threads. What was done in a pin happens before what waits for its
-        // end.
+        // ORDERING: AcqRel; partner: the Release in `Guard::drop`, and this operation. What was done in a pin happens before
+        // what waits for its end.
         self.ended.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -113,7 +112,12 @@ impl Domain {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.domain.step();
+        if self.domain.orders_more {
+            self.domain.step();
+        } else {
+            // ORDERING: Release; partner: the Acquire half in `step`.
+            self.domain.ended.fetch_add(1, Ordering::Release);
+        }
         let mut state = self.domain.state.lock().unwrap();
         state.pinned.remove(&self.id);
         for (readers, _) in &mut state.waiting {
@@ -124,6 +128,9 @@ impl Drop for Guard<'_> {
             .partition::<Vec<_>, _>(|(readers, _)| readers.is_empty());
         state.waiting = waiting;
         drop(state);
+        if !due.is_empty() {
+            self.domain.step();
+        }
         for (_, job) in due {
             job();
         }

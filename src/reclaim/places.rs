@@ -86,7 +86,7 @@ impl Place {
         // ORDERING: Relaxed, as in `pin`.
         let word = self.word.load(Ordering::Relaxed);
         if word as u32 == 1 {
-            self.set(word - 1 + PINS);
+            self.set((word - 1).wrapping_add(PINS));
         } else {
             self.unpin_other(word);
         }
@@ -98,7 +98,7 @@ impl Place {
         if word & DEPTH > 1 {
             self.set(word - 1);
         } else {
-            self.set((word & !(DEPTH | ONCE)) + PINS);
+            self.set((word & !(DEPTH | ONCE)).wrapping_add(PINS));
             self.give_back();
         }
     }
@@ -150,6 +150,10 @@ impl Places {
     /// A place for the calling thread, until it gives it back. Lock-free; allocates if all are taken.
     pub(crate) fn take(&self) -> &Place {
         let free = self.iter().find(|place| {
+            // ORDERING: Relaxed. The compare-and-swap decides; it is kept off the lines of threads that are at work.
+            if place.taken.load(Ordering::Relaxed) {
+                return false;
+            }
             // ORDERING: Acquire; partner: the Release in `give_back`. Relaxed on failure: another place will do.
             place
                 .taken
@@ -242,9 +246,8 @@ impl Seen {
     /// The list must still be there.
     unsafe fn is_over(&self) -> bool {
         // SAFETY: passed on to the caller; a place lives as long as its list.
-        let place = unsafe { self.place.as_ref() };
-        // ORDERING: Acquire; partner: the Release in `Place::set`, as above.
-        place.word.load(Ordering::Acquire) / PINS != self.word / PINS
+        let now = Self::new(unsafe { self.place.as_ref() });
+        !now.is_pinned() || now.word / PINS != self.word / PINS
     }
 }
 
@@ -385,6 +388,27 @@ mod tests {
         drop(last);
         shelf.waiting.finish();
         assert_eq!(shelf.advance(), 5);
+    }
+
+    #[test]
+    fn the_count_of_pins_wraps() {
+        let places = Places::new();
+        let place = places.take();
+        // ORDERING: Relaxed; one thread.
+        place.word.store(PINS.wrapping_neg(), Ordering::Relaxed);
+        let outer = place.pin();
+        let seen = Seen::new(place);
+        drop(place.pin());
+        // SAFETY: the list is still there; so below.
+        assert!(seen.is_pinned() && !unsafe { seen.is_over() });
+        drop(outer);
+        assert!(unsafe { seen.is_over() });
+        assert_eq!(Seen::new(place).word, 0);
+        let once = place.for_once();
+        // ORDERING: Relaxed; one thread.
+        once.word.fetch_add(PINS.wrapping_neg(), Ordering::Relaxed);
+        drop(once.pin());
+        assert_eq!(Seen::new(place).word, 0);
     }
 
     #[test]

@@ -43,8 +43,14 @@ mod imp {
     }
 
     /// Whether [`heavy`] works here. To be asked once in each process, before anybody relies on [`light`].
+    ///
+    /// Not on processors where two threads may see the stores of two others in different orders, or where an acquiring load
+    /// may come before an earlier releasing read-modify-write: there, a fence in each pin is what makes operations on
+    /// different ids have one order.
     pub(crate) fn prepare() -> bool {
-        membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED)
+        cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))
+            && membarrier(REGISTER_PRIVATE_EXPEDITED)
+            && membarrier(PRIVATE_EXPEDITED)
     }
 
     /// The expensive half: microseconds. False if the kernel refuses, as it may when a filter of system calls was put up
