@@ -399,10 +399,11 @@ mod tests {
         let outer = place.pin();
         let seen = Seen::new(place);
         drop(place.pin());
-        // SAFETY: the list is still there; so below.
-        assert!(seen.is_pinned() && !unsafe { seen.is_over() });
+        // SAFETY: the list is still there.
+        let is_over = || unsafe { seen.is_over() };
+        assert!(seen.is_pinned() && !is_over());
         drop(outer);
-        assert!(unsafe { seen.is_over() });
+        assert!(is_over());
         assert_eq!(Seen::new(place).word, 0);
         let once = place.for_once();
         // ORDERING: Relaxed; one thread.

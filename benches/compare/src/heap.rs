@@ -83,13 +83,13 @@ unsafe impl GlobalAlloc for Counting {
 /// Bytes that malloc has given out, what it adds for itself included, where its own books can be read. It also knows what
 /// C code asks for.
 pub(crate) fn malloced() -> Option<usize> {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(feature = "mimalloc")))]
     {
         // SAFETY: it has no conditions, and returns numbers.
         let books = unsafe { libc::mallinfo2() };
         Some(books.uordblks + books.hblkhd)
     }
-    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    #[cfg(not(all(target_os = "linux", target_env = "gnu", not(feature = "mimalloc"))))]
     None
 }
 
