@@ -193,8 +193,9 @@ impl SessionCache {
 
     /// Removes the live session of an id and returns it: of any number of callers, exactly one gets it.
     ///
-    /// This is what makes a session single-use: TLS 1.3 tickets, 0-RTT. Lock-free: it starts over only when the session
-    /// was replaced meanwhile. The remove callback hears [`RemovalCause::Taken`].
+    /// This is what makes a session single-use in one process: TLS 1.3 tickets, 0-RTT. Of a shared tier's servers each has its
+    /// own winner: there, [`Connection::claim`](crate::Connection::claim) and the adapters ask the store. Lock-free: it starts
+    /// over only when the session was replaced meanwhile. The remove callback hears [`RemovalCause::Taken`].
     pub fn take(&self, context: &Context, id: &SessionId) -> Option<Session> {
         let session = self.end(context, id, RemovalCause::Taken, |_| true)?;
         #[cfg(feature = "external")]

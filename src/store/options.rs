@@ -20,8 +20,9 @@ pub enum SingleUse {
     /// servers one gets it. Costs a read per resumption. Where the store is away, the handshake is a full one.
     #[default]
     Strict,
-    /// A session that is in this process is used without asking; the store hears of it afterwards. Until then it may be used
-    /// once more, here or at another server. Only for servers that accept no early data (0-RTT), because that could then be replayed.
+    /// A session that is in this process is used without asking; the store hears of it afterwards. So it may be used twice,
+    /// here and at another server, whichever comes first. Only for servers that accept no early data (0-RTT), because that
+    /// could then be replayed; and only if all that share the store are content with it.
     BestEffortWithoutEarlyData,
 }
 
