@@ -203,9 +203,14 @@ impl Contexts {
             return Err(Error::ForeignContext);
         }
         let _interned = self.home.lock(&self.interned).ok_or(Error::Forked)?;
+        self.renew_entry(&context.0)
+    }
+
+    /// The caller has the table locked.
+    fn renew_entry(&self, entry: &Entry) -> Result<(), Error> {
         let number = self.introduce()?;
         // ORDERING: AcqRel; Release, partner: the Acquire load in `Context::number`.
-        let old = context.0.number.swap(number, Ordering::AcqRel);
+        let old = entry.number.swap(number, Ordering::AcqRel);
         self.retire(old);
         Ok(())
     }
@@ -259,15 +264,10 @@ impl Contexts {
     #[cfg(feature = "external")]
     pub(crate) fn renew_by_id(&self, id: Option<&ContextId>) -> Result<(), Error> {
         let interned = self.home.lock(&self.interned).ok_or(Error::Forked)?;
-        for entry in interned
+        interned
             .values()
-            .filter(|e| id.is_none_or(|id| e.id == *id))
-        {
-            let number = self.introduce()?;
-            // ORDERING: AcqRel; Release, partner: the Acquire load in `Context::number`.
-            self.retire(entry.number.swap(number, Ordering::AcqRel));
-        }
-        Ok(())
+            .filter(|entry| id.is_none_or(|id| entry.id == *id))
+            .try_for_each(|entry| self.renew_entry(entry))
     }
 
     /// Whether `number` is some context's current generation. Wait-free: one load.
