@@ -120,9 +120,11 @@ impl Epochs {
         match before {
             // Others have counted, too.
             Some(known) if value > known.saturating_add(1) => News::Invalidated,
+            // What stands under the old count is out of reach at once, and stays so if the store fails on the way there.
             Some(known) if value <= known => {
-                count.known = before;
-                News::Behind(known.saturating_add(1))
+                let next = known.saturating_add(1);
+                count.known = Some(next);
+                News::Behind(next)
             }
             _ => News::None,
         }
@@ -233,7 +235,21 @@ mod tests {
         assert_eq!(epochs.learn(None, 6), News::Invalidated);
         invalidate(&epochs, None);
         assert_eq!(epochs.counted(None, 1, 2), News::Behind(7));
-        assert_eq!(epochs.learn(None, 7), News::Invalidated);
+        assert_eq!(epochs.learn(None, 7), News::None);
+        assert_eq!(epochs.learn(None, 8), News::Invalidated);
+    }
+
+    #[test]
+    fn an_invalidation_at_a_store_that_has_forgotten_is_not_lost_on_the_way() {
+        let epochs = Epochs::default();
+        let one = id(1);
+        epochs.learn(None, 0);
+        epochs.learn(Some(&one), 5);
+        invalidate(&epochs, Some(&one));
+        assert_eq!(epochs.counted(Some(&one), 1, 1), News::Behind(6));
+        // The store fails before it is there, and is looked at again later.
+        assert_eq!(epochs.of(&one), Ok(Epoch { all: 0, own: 6 }));
+        assert_eq!(epochs.learn(Some(&one), 3), News::Behind(6));
     }
 
     #[test]
