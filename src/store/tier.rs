@@ -82,7 +82,7 @@ impl Tier {
             id: *id,
             generation: context.generation(),
             began: Instant::now(),
-            changes: self.epochs.changes(),
+            changes: self.epochs.changes(context.id()),
         })
     }
 
@@ -183,7 +183,7 @@ impl Tier {
         let admitted = self
             .queue
             .admits(&query.name(), query.began, Instant::now())
-            && self.epochs.changes() == query.changes
+            && self.epochs.changes(query.context.id()) == query.changes
             && query.context.generation() == query.generation;
         if !admitted {
             self.figures.refused_stale.add(1);
@@ -220,7 +220,8 @@ impl Tier {
         let (expires, not_after, tag, name) = match prize {
             Prize::Opened(o) => {
                 let tag = match &o.host {
-                    Some((host, _)) => tag(host)?,
+                    // Behind the tag: it is that of a generation to which the session belongs.
+                    Some((host, _)) => Some(tag(host)?).filter(|_| self.is_host_current(o))?,
                     None => o.tag,
                 };
                 (o.expires, o.not_after, tag, o.server_name())
