@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use refrain::adapter::rustls::Sessions;
 use refrain::store::{ExternalOptions, Offered, resumption_ids};
@@ -241,6 +241,43 @@ fn what_was_fetched_ahead_ends_with_its_context() {
     b.cache.remove(b.sessions.context(), &id(4));
     assert_eq!(take(4), None);
     assert_eq!(b.cache.external_stats().unwrap().prefetched, 2);
+}
+
+#[test]
+fn a_hello_of_many_ids_makes_few_reads() {
+    let _dog = watchdog();
+    let (shop, pki) = (Arc::new(Shop::default()), Pki::new());
+    let server = pki.server(&shop, options());
+    server.settle();
+    let begun = Instant::now();
+    for n in 0..1000 {
+        assert_eq!(server.sessions.take(id(n).as_bytes()), None);
+    }
+    // What the bucket has earned meanwhile, by a clock that may be coarse, comes on top.
+    let reads = u128::from(shop.reads());
+    assert!(
+        (8..=20 + begun.elapsed().as_millis()).contains(&reads),
+        "{reads}"
+    );
+}
+
+#[test]
+fn who_may_not_ask_the_store_ends_nothing() {
+    let _dog = watchdog();
+    let (shop, pki) = (Arc::new(Shop::default()), Pki::new());
+    let server = pki.server(&shop, options());
+    let site = *server.sessions.context().id();
+    let slow = Sessions::with_external_rate(&server.cache, site, 1).unwrap();
+    server.settle();
+    assert!(slow.put(id(1).as_bytes().to_vec(), TICKET.to_vec()));
+    server.settle();
+    assert_eq!(slow.take(id(2).as_bytes()), None);
+    // The allowance is used up, for a second.
+    assert_eq!(slow.take(id(1).as_bytes()), None);
+    assert!(server.cache.contains(slow.context(), &id(1)));
+    while slow.take(id(1).as_bytes()).as_deref() != Some(TICKET) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]
