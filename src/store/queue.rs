@@ -16,6 +16,11 @@ use super::name::{Class, Name};
 /// How long a tombstone stays after the removal, and after it was written. A read that takes longer lets nothing in.
 pub(crate) const TOMBSTONE: Duration = Duration::from_millis(500);
 
+/// So many tombstones stand at once. Where there is no room for one, no read lets anything in for as long as it would stand.
+const TOMBS: usize = 1 << 16;
+/// How many that are over are cleared away under one hold of the lock: handshakes want it, too.
+const CLEARED: usize = 4;
+
 /// So many places with nothing to do are not worth looking for.
 const FEW: usize = 64;
 
@@ -73,6 +78,8 @@ struct State<P> {
     /// Until when a removed name stays out, and the order in which that ends.
     tombs: HashMap<Name, Instant>,
     order: VecDeque<(Instant, Name)>,
+    /// Until when everything stays out.
+    shut: Option<Instant>,
     /// Puts that were sent and not answered.
     doubts: Doubts,
     puts: usize,
@@ -106,6 +113,7 @@ impl<P> Queue<P> {
                 flight: HashMap::new(),
                 tombs: HashMap::new(),
                 order: VecDeque::new(),
+                shut: None,
                 doubts: Doubts::new(entries),
                 puts: 0,
                 removes: 0,
@@ -196,6 +204,7 @@ impl<P> Queue<P> {
             || state
                 .waiting(name)
                 .is_some_and(|op| matches!(op.step, Step::Remove))
+            || state.shut.is_some_and(|until| now < until)
             || state.tombs.get(name).is_some_and(|&until| now < until);
         !removed && now.saturating_duration_since(started) < TOMBSTONE
     }
@@ -422,14 +431,21 @@ impl<P> State<P> {
     }
 
     fn bury(&mut self, name: Name, now: Instant) {
-        while let Some((until, old)) = self.order.front().filter(|(until, _)| *until <= now) {
-            // It may have been buried again since.
-            if self.tombs.get(old) == Some(until) {
-                self.tombs.remove(old);
-            }
+        for _ in 0..CLEARED {
+            let Some(&(until, old)) = self.order.front().filter(|(until, _)| *until <= now) else {
+                break;
+            };
             self.order.pop_front();
+            // It may have been buried again since.
+            if self.tombs.get(&old) == Some(&until) {
+                self.tombs.remove(&old);
+            }
         }
         let until = now + TOMBSTONE;
+        if self.order.len() >= TOMBS {
+            self.shut = self.shut.max(Some(until));
+            return;
+        }
         self.tombs.insert(name, until);
         self.order.push_back((until, name));
     }

@@ -261,3 +261,34 @@ fn the_removal_of_a_put_without_an_answer_is_sent_again() {
     assert_eq!(next(begin + Duration::from_secs(50)), [(1, 21)]);
     assert_eq!(next(begin + Duration::from_secs(70)), []);
 }
+
+#[test]
+fn tombstones_are_bounded_and_beyond_the_bound_nothing_is_let_in() {
+    let queue = queue();
+    let start = Instant::now();
+    let many = |n: u32| Name {
+        context: ContextId::new(&[1]).unwrap(),
+        id: SessionId::new(&n.to_be_bytes()).unwrap(),
+    };
+    let admits = |n: u8, at: Instant| queue.admits(&name(n), at, at);
+    for n in 0..TOMBS as u32 {
+        queue.remove(many(n), start);
+    }
+    assert!(admits(1, start));
+    let late = start + TOMBSTONE / 2;
+    queue.remove(name(1), late);
+    assert_eq!(lock(&queue.state).order.len(), TOMBS);
+    let before = late + TOMBSTONE - Duration::from_millis(1);
+    assert!(!admits(1, before) && !admits(2, before));
+    // All of them are over, but they are not cleared away all at once.
+    let after = late + TOMBSTONE;
+    assert!(admits(1, after) && admits(2, after));
+    queue.remove(name(2), after);
+    assert!(!admits(2, after) && admits(1, after));
+    assert_eq!(lock(&queue.state).order.len(), TOMBS - CLEARED + 1);
+    for n in 0..TOMBS as u32 {
+        queue.remove(many(n), after + TOMBSTONE * (n + 1));
+    }
+    let state = lock(&queue.state);
+    assert!(state.order.len() <= 2 && state.tombs.len() <= 2);
+}
