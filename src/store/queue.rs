@@ -12,14 +12,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
 use super::doubts::Doubts;
 use super::name::{Class, Name};
-
-/// How long a tombstone stays after the removal, and after it was written. A read that takes longer lets nothing in.
-pub(crate) const TOMBSTONE: Duration = Duration::from_millis(500);
-
-/// So many tombstones stand at once. Where there is no room for one, no read lets anything in for as long as it would stand.
-const TOMBS: usize = 1 << 16;
-/// How many that are over are cleared away under one hold of the lock: handshakes want it, too.
-const CLEARED: usize = 4;
+use super::tombs::{TOMBSTONE, Tombs};
 
 /// So many places with nothing to do are not worth looking for.
 const FEW: usize = 64;
@@ -75,11 +68,7 @@ struct State<P> {
     last: HashMap<Name, u64>,
     /// What is being written, and whether that is a removal.
     flight: HashMap<Name, bool>,
-    /// Until when a removed name stays out, and the order in which that ends.
-    tombs: HashMap<Name, Instant>,
-    order: VecDeque<(Instant, Name)>,
-    /// Until when everything stays out.
-    shut: Option<Instant>,
+    tombs: Tombs,
     /// Puts that were sent and not answered.
     doubts: Doubts,
     puts: usize,
@@ -111,9 +100,7 @@ impl<P> Queue<P> {
                 first: 1 << 32,
                 last: HashMap::new(),
                 flight: HashMap::new(),
-                tombs: HashMap::new(),
-                order: VecDeque::new(),
-                shut: None,
+                tombs: Tombs::default(),
                 doubts: Doubts::new(entries),
                 puts: 0,
                 removes: 0,
@@ -155,7 +142,7 @@ impl<P> Queue<P> {
     /// let in. False if there is no room.
     pub(crate) fn remove(&self, name: Name, now: Instant) -> bool {
         let mut state = lock(&self.state);
-        state.bury(name, now);
+        state.tombs.bury(name, now);
         match state.waiting(&name).map(|op| &op.step) {
             Some(Step::Remove) => return true,
             Some(_) => {
@@ -204,8 +191,7 @@ impl<P> Queue<P> {
             || state
                 .waiting(name)
                 .is_some_and(|op| matches!(op.step, Step::Remove))
-            || state.shut.is_some_and(|until| now < until)
-            || state.tombs.get(name).is_some_and(|&until| now < until);
+            || state.tombs.keep_out(name, now);
         !removed && now.saturating_duration_since(started) < TOMBSTONE
     }
 
@@ -267,7 +253,7 @@ impl<P> Queue<P> {
             state.tally.bytes -= op.bytes as u64;
             if is_remove {
                 state.removes -= 1;
-                state.bury(op.name, now);
+                state.tombs.bury(op.name, now);
                 if written {
                     state.doubts.removed(&op.name, now);
                 }
@@ -428,26 +414,6 @@ impl<P> State<P> {
             Step::Remove => self.removes = self.removes.wrapping_add_signed(by),
             Step::Nothing => {}
         }
-    }
-
-    fn bury(&mut self, name: Name, now: Instant) {
-        for _ in 0..CLEARED {
-            let Some(&(until, old)) = self.order.front().filter(|(until, _)| *until <= now) else {
-                break;
-            };
-            self.order.pop_front();
-            // It may have been buried again since.
-            if self.tombs.get(&old) == Some(&until) {
-                self.tombs.remove(&old);
-            }
-        }
-        let until = now + TOMBSTONE;
-        if self.order.len() >= TOMBS {
-            self.shut = self.shut.max(Some(until));
-            return;
-        }
-        self.tombs.insert(name, until);
-        self.order.push_back((until, name));
     }
 }
 
