@@ -44,7 +44,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::session::Session;
-use crate::sync::{CachePadded, Mutex, THREAD_NUMBERS, lock, thread_number};
+use crate::sync::{CachePadded, Mutex, MutexGuard, THREAD_NUMBERS, lock, thread_number};
 
 /// The lifetime that rustls tells TLS 1.3 clients. A session is not kept longer than that, unless it was stored before
 /// [`CacheMode::UPDATE_TIME`] or a longer timeout was set.
@@ -52,6 +52,9 @@ pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Look-ups a second that one thread may make by the get callback, unless it is told otherwise.
 const EXTERNAL_PER_SECOND: u32 = 1000;
+/// With a shared tier, so many at once are enough, or a hundredth of a second's worth: each may take the whole read budget,
+/// and one ClientHello can carry hundreds of ids.
+const BURST: u32 = 8;
 
 /// Server sessions of one rustls configuration, kept in a [`SessionCache`].
 ///
@@ -78,7 +81,8 @@ impl Sessions {
 
     /// As [`new`](Self::new), with a bound of its own on the look-ups that one thread may make by the get callback in a
     /// second. One ClientHello can carry hundreds of ids; those beyond the bound are misses. With a shared tier it bounds the
-    /// reads of the store, of which strict single use makes one for each resumption of TLS 1.3.
+    /// reads of the store, of which strict single use makes one for each resumption of TLS 1.3: then no more than eight, or a
+    /// hundredth of the bound, may follow on each other, and the time that a thread waits for the store does not count.
     ///
     /// # Errors
     ///
@@ -88,10 +92,14 @@ impl Sessions {
         context: ContextId,
         per_second: u32,
     ) -> Result<Arc<Self>, Error> {
+        let burst = match cache.has_tier() {
+            true => per_second.min(BURST.max(per_second / 100)),
+            false => per_second,
+        };
         Ok(Arc::new(Self {
             context: cache.context(context)?,
             cache: cache.clone(),
-            tokens: Tokens::new(per_second),
+            tokens: Tokens::new(per_second, burst),
         }))
     }
 
@@ -141,11 +149,18 @@ impl Sessions {
         } else {
             Usage::Again
         };
-        let may_ask = || self.tokens.spend(now);
+        let mut asked = false;
+        let may_ask = || {
+            asked = self.tokens.spend(now);
+            asked
+        };
         let found = self
             .cache
-            .resume(&self.context, &id, usage, &want, None, may_ask)?;
-        Some(found.session.payload().to_vec())
+            .resume(&self.context, &id, usage, &want, None, may_ask);
+        if asked && self.cache.has_tier() {
+            self.tokens.pass(self.cache.now());
+        }
+        Some(found?.session.payload().to_vec())
     }
 }
 
@@ -190,10 +205,11 @@ fn is_tls12(value: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.starts_with(&[0x03, 0x03]))
 }
 
-/// What bounds the look-ups that leave the process: for each thread a bucket of tokens, which fills at the rate given and
-/// holds a second's worth. Threads beyond the numbered ones share a bucket.
+/// What bounds the look-ups that leave the process: for each thread a bucket of tokens, which fills at the rate given. Threads beyond the numbered ones share a bucket.
 struct Tokens {
     per_second: u32,
+    /// How many a bucket holds.
+    burst: u32,
     /// Each is its thread's own, so its lock is never waited for, but for the shared one.
     buckets: Box<[CachePadded<Mutex<Bucket>>]>,
 }
@@ -206,10 +222,11 @@ struct Bucket {
 }
 
 impl Tokens {
-    fn new(per_second: u32) -> Self {
-        let full = u64::from(per_second) * 1000;
+    fn new(per_second: u32, burst: u32) -> Self {
+        let full = u64::from(burst) * 1000;
         Self {
             per_second,
+            burst,
             buckets: (0..=THREAD_NUMBERS)
                 .map(|_| {
                     CachePadded::new(Mutex::new(Bucket {
@@ -223,15 +240,25 @@ impl Tokens {
 
     /// Takes one token from the calling thread's bucket, if there is one.
     fn spend(&self, now: Time) -> bool {
-        let mut bucket = lock(&self.buckets[thread_number().unwrap_or(THREAD_NUMBERS)]);
+        let mut bucket = self.bucket();
         let rate = u64::from(self.per_second);
         let millis = now.saturating_since(bucket.since).as_millis() as u64;
         let earned = bucket.tokens.saturating_add(millis.saturating_mul(rate));
-        bucket.tokens = earned.min(rate * 1000);
+        bucket.tokens = earned.min(u64::from(self.burst) * 1000);
         bucket.since = bucket.since.max(now);
         let left = bucket.tokens.checked_sub(1000);
         bucket.tokens = left.unwrap_or(bucket.tokens);
         left.is_some()
+    }
+
+    /// The calling thread's bucket earns nothing for the time up to now: it was spent waiting.
+    fn pass(&self, now: Time) {
+        let mut bucket = self.bucket();
+        bucket.since = bucket.since.max(now);
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        lock(&self.buckets[thread_number().unwrap_or(THREAD_NUMBERS)])
     }
 }
 
@@ -259,7 +286,7 @@ mod tests {
     #[test]
     fn a_bucket_of_tokens_fills_with_time() {
         let at = Time::from_millis;
-        let three = Tokens::new(3);
+        let three = Tokens::new(3, 3);
         assert!((0..3).all(|_| three.spend(at(0))));
         assert!(!three.spend(at(0)));
         assert!(!three.spend(at(333)));
@@ -267,6 +294,18 @@ mod tests {
         assert!(!three.spend(at(334)));
         assert!((0..3).all(|_| three.spend(at(99_000))));
         assert!(!three.spend(at(99_000)));
-        assert!(!Tokens::new(0).spend(at(199_000)));
+        assert!(!Tokens::new(0, 0).spend(at(199_000)));
+    }
+
+    #[test]
+    fn a_bucket_holds_no_more_than_its_burst_and_earns_nothing_while_its_thread_waits() {
+        let at = Time::from_millis;
+        let few = Tokens::new(1000, 8);
+        assert_eq!((0..100).filter(|_| few.spend(at(500))).count(), 8);
+        // Each of these waits for the store.
+        few.pass(at(900));
+        assert!(!few.spend(at(900)));
+        assert!(few.spend(at(901)) && !few.spend(at(901)));
+        assert_eq!((0..100).filter(|_| few.spend(at(9000))).count(), 8);
     }
 }

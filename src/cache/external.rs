@@ -125,20 +125,9 @@ impl SessionCache {
     }
 
     /// Whether a single-use session that was found here may be used: strictly, only if the store hands it out.
-    pub(super) fn confirm(
-        &self,
-        context: &Context,
-        session: &Session,
-        may_ask: &mut impl FnMut() -> bool,
-    ) -> bool {
-        let Some(tier) = self.tier().filter(|tier| tier.is_strict()) else {
-            return true;
-        };
-        if !may_ask() {
-            self.core.engine.cells.external_denied.add(1);
-            return false;
-        }
-        win(tier, context, session, Class::Taken)
+    pub(super) fn confirm(&self, context: &Context, session: &Session) -> bool {
+        let tier = self.tier().filter(|tier| tier.is_strict());
+        tier.is_none_or(|tier| win(tier, context, session, Class::Taken))
     }
 
     /// Looks for a session at the store.

@@ -162,7 +162,7 @@ impl SessionCache {
     }
 
     /// Whether there is a shared tier.
-    fn has_tier(&self) -> bool {
+    pub(crate) fn has_tier(&self) -> bool {
         #[cfg(feature = "external")]
         return self.core.tier.is_some();
         #[cfg(not(feature = "external"))]
@@ -183,6 +183,14 @@ impl SessionCache {
         if !self.serves(Side::Server) {
             return None;
         }
+        // Strictly, a session that is here is of no use without the store: who may not ask must not end it.
+        #[cfg(feature = "external")]
+        let mut granted = usage == Usage::Once && self.is_strict();
+        #[cfg(feature = "external")]
+        if granted && !may_ask() {
+            self.core.engine.cells.external_denied.add(1);
+            return None;
+        }
         if !self.mode().contains(CacheMode::NO_INTERNAL_LOOKUP) {
             let refused = Cell::new(false);
             let judge = |session: &Session| {
@@ -195,7 +203,7 @@ impl SessionCache {
             };
             if let Some(session) = found {
                 #[cfg(feature = "external")]
-                if claimed && !self.confirm(context, &session, &mut may_ask) {
+                if claimed && !self.confirm(context, &session) {
                     return None;
                 }
                 return Some(Found { session, claimed });
@@ -206,8 +214,11 @@ impl SessionCache {
             }
         }
         #[cfg(feature = "external")]
-        if let Some(found) = self.ask_store(context, id, usage, terms, &mut may_ask) {
-            return Some(found);
+        {
+            let mut may_ask = || std::mem::take(&mut granted) || may_ask();
+            if let Some(found) = self.ask_store(context, id, usage, terms, &mut may_ask) {
+                return Some(found);
+            }
         }
         if !self.core.callbacks.get.is_set() {
             return None;

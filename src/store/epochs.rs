@@ -18,6 +18,8 @@ struct Count {
     due: u32,
     /// How many of those are not ready: the first tier is still being invalidated.
     held: u32,
+    /// Which of all changes was its last.
+    changed: u64,
 }
 
 impl Count {
@@ -30,7 +32,7 @@ impl Count {
 struct Counts {
     all: Count,
     own: HashMap<ContextId, Count>,
-    /// How often any of it has changed.
+    /// How often any of it has changed or was to be changed.
     changes: u64,
 }
 
@@ -40,6 +42,15 @@ impl Counts {
             None => &mut self.all,
             Some(id) => self.own.entry(*id).or_default(),
         }
+    }
+
+    /// The same, of one that changes.
+    fn change(&mut self, which: Option<&ContextId>) -> &mut Count {
+        self.changes += 1;
+        let changed = self.changes;
+        let count = self.of(which);
+        count.changed = changed;
+        count
     }
 }
 
@@ -69,9 +80,11 @@ impl Epochs {
         }
     }
 
-    /// How often any count has changed or was to be changed: who has read in between has read too early.
-    pub(crate) fn changes(&self) -> u64 {
-        lock(&self.0).changes
+    /// Which change of a context's two counts was the last, or wish for one: who has read before the next has read too early.
+    pub(crate) fn changes(&self, context: &ContextId) -> u64 {
+        let counts = lock(&self.0);
+        let own = counts.own.get(context).map_or(0, |count| count.changed);
+        own.max(counts.all.changed)
     }
 
     /// From here on, what stands under the count is out of reach for this server. It is counted up after the
@@ -79,8 +92,7 @@ impl Epochs {
     /// written under the new count.
     pub(crate) fn begin_invalidation(&self, which: Option<&ContextId>) {
         let mut counts = lock(&self.0);
-        counts.changes += 1;
-        let count = counts.of(which);
+        let count = counts.change(which);
         count.due += 1;
         count.held += 1;
     }
@@ -113,16 +125,17 @@ impl Epochs {
     /// It was counted up, which answers so many wishes.
     pub(crate) fn counted(&self, which: Option<&ContextId>, due: u32, value: u64) -> News {
         let mut counts = lock(&self.0);
-        counts.changes += 1;
-        let count = counts.of(which);
+        let count = counts.change(which);
         count.due = count.due.saturating_sub(due);
         let before = count.known.replace(value);
         match before {
             // Others have counted, too.
             Some(known) if value > known.saturating_add(1) => News::Invalidated,
+            // What stands under the old count is out of reach at once, and stays so if the store fails on the way there.
             Some(known) if value <= known => {
-                count.known = before;
-                News::Behind(known.saturating_add(1))
+                let next = known.saturating_add(1);
+                count.known = Some(next);
+                News::Behind(next)
             }
             _ => News::None,
         }
@@ -154,8 +167,7 @@ impl Epochs {
         match count.known {
             Some(known) if value < known => News::Behind(known),
             Some(known) if value > known => {
-                count.known = Some(value);
-                counts.changes += 1;
+                counts.change(which).known = Some(value);
                 News::Invalidated
             }
             Some(_) => News::None,
@@ -201,7 +213,7 @@ mod tests {
         let _ = epochs.of(&one);
         epochs.learn(None, 0);
         epochs.learn(Some(&one), 0);
-        let before = epochs.changes();
+        let (before, other) = (epochs.changes(&one), epochs.changes(&id(2)));
         epochs.begin_invalidation(Some(&one));
         epochs.begin_invalidation(Some(&one));
         assert_eq!(epochs.of(&one), Err(false));
@@ -209,7 +221,8 @@ mod tests {
         assert!(epochs.due().is_empty() && !epochs.is_settled());
         epochs.end_invalidation(Some(&one));
         assert_eq!(epochs.due(), [(Some(one), 2)]);
-        assert!(epochs.changes() > before);
+        assert!(epochs.changes(&one) > before);
+        assert_eq!(epochs.changes(&id(2)), other);
         // Another wish while it is counted is not answered by that.
         invalidate(&epochs, Some(&one));
         assert_eq!(epochs.counted(Some(&one), 2, 1), News::None);
@@ -217,7 +230,9 @@ mod tests {
         // Somebody else has counted as well.
         assert_eq!(epochs.counted(Some(&one), 1, 3), News::Invalidated);
         assert_eq!(epochs.of(&one), Ok(Epoch { all: 0, own: 3 }));
+        let before = epochs.changes(&one);
         invalidate(&epochs, None);
+        assert!(epochs.changes(&one) > before && epochs.changes(&id(2)) > other);
         assert_eq!(epochs.of(&one), Err(false));
         assert_eq!(epochs.counted(None, 1, 1), News::None);
         assert_eq!(epochs.of(&one), Ok(Epoch { all: 1, own: 3 }));
@@ -233,7 +248,21 @@ mod tests {
         assert_eq!(epochs.learn(None, 6), News::Invalidated);
         invalidate(&epochs, None);
         assert_eq!(epochs.counted(None, 1, 2), News::Behind(7));
-        assert_eq!(epochs.learn(None, 7), News::Invalidated);
+        assert_eq!(epochs.learn(None, 7), News::None);
+        assert_eq!(epochs.learn(None, 8), News::Invalidated);
+    }
+
+    #[test]
+    fn an_invalidation_at_a_store_that_has_forgotten_is_not_lost_on_the_way() {
+        let epochs = Epochs::default();
+        let one = id(1);
+        epochs.learn(None, 0);
+        epochs.learn(Some(&one), 5);
+        invalidate(&epochs, Some(&one));
+        assert_eq!(epochs.counted(Some(&one), 1, 1), News::Behind(6));
+        // The store fails before it is there, and is looked at again later.
+        assert_eq!(epochs.of(&one), Ok(Epoch { all: 0, own: 6 }));
+        assert_eq!(epochs.learn(Some(&one), 3), News::Behind(6));
     }
 
     #[test]

@@ -30,6 +30,8 @@ mod record;
 #[cfg(feature = "external")]
 pub(crate) mod tier;
 #[cfg(feature = "external")]
+mod tombs;
+#[cfg(feature = "external")]
 pub(crate) mod worker;
 
 #[cfg(any(feature = "redis", feature = "memcached"))]

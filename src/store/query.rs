@@ -44,7 +44,7 @@ pub(crate) struct Query<'a> {
     /// Taken before anything else.
     pub(crate) generation: Generation,
     pub(crate) began: Instant,
-    /// Invalidations so far.
+    /// The last change of the context's counts so far.
     pub(super) changes: u64,
 }
 

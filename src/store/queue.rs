@@ -12,9 +12,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
 use super::doubts::Doubts;
 use super::name::{Class, Name};
-
-/// How long a tombstone stays after the removal, and after it was written. A read that takes longer lets nothing in.
-pub(crate) const TOMBSTONE: Duration = Duration::from_millis(500);
+use super::tombs::{TOMBSTONE, Tombs};
 
 /// So many places with nothing to do are not worth looking for.
 const FEW: usize = 64;
@@ -70,9 +68,7 @@ struct State<P> {
     last: HashMap<Name, u64>,
     /// What is being written, and whether that is a removal.
     flight: HashMap<Name, bool>,
-    /// Until when a removed name stays out, and the order in which that ends.
-    tombs: HashMap<Name, Instant>,
-    order: VecDeque<(Instant, Name)>,
+    tombs: Tombs,
     /// Puts that were sent and not answered.
     doubts: Doubts,
     puts: usize,
@@ -104,8 +100,7 @@ impl<P> Queue<P> {
                 first: 1 << 32,
                 last: HashMap::new(),
                 flight: HashMap::new(),
-                tombs: HashMap::new(),
-                order: VecDeque::new(),
+                tombs: Tombs::default(),
                 doubts: Doubts::new(entries),
                 puts: 0,
                 removes: 0,
@@ -147,7 +142,7 @@ impl<P> Queue<P> {
     /// let in. False if there is no room.
     pub(crate) fn remove(&self, name: Name, now: Instant) -> bool {
         let mut state = lock(&self.state);
-        state.bury(name, now);
+        state.tombs.bury(name, now);
         match state.waiting(&name).map(|op| &op.step) {
             Some(Step::Remove) => return true,
             Some(_) => {
@@ -196,7 +191,7 @@ impl<P> Queue<P> {
             || state
                 .waiting(name)
                 .is_some_and(|op| matches!(op.step, Step::Remove))
-            || state.tombs.get(name).is_some_and(|&until| now < until);
+            || state.tombs.keep_out(name, now);
         !removed && now.saturating_duration_since(started) < TOMBSTONE
     }
 
@@ -258,7 +253,7 @@ impl<P> Queue<P> {
             state.tally.bytes -= op.bytes as u64;
             if is_remove {
                 state.removes -= 1;
-                state.bury(op.name, now);
+                state.tombs.bury(op.name, now);
                 if written {
                     state.doubts.removed(&op.name, now);
                 }
@@ -419,19 +414,6 @@ impl<P> State<P> {
             Step::Remove => self.removes = self.removes.wrapping_add_signed(by),
             Step::Nothing => {}
         }
-    }
-
-    fn bury(&mut self, name: Name, now: Instant) {
-        while let Some((until, old)) = self.order.front().filter(|(until, _)| *until <= now) {
-            // It may have been buried again since.
-            if self.tombs.get(old) == Some(until) {
-                self.tombs.remove(old);
-            }
-            self.order.pop_front();
-        }
-        let until = now + TOMBSTONE;
-        self.tombs.insert(name, until);
-        self.order.push_back((until, name));
     }
 }
 

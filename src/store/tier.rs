@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Time;
-use crate::context::Context;
+use crate::context::{Context, Generation};
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::session::Session;
@@ -34,6 +34,15 @@ pub(super) use calls::chance;
 const WARM: Duration = Duration::from_secs(10);
 const MOST_WARM: usize = 4096;
 
+/// A session that was fetched ahead.
+struct Aside {
+    until: Instant,
+    prize: Prize,
+    /// What it was fetched under: used under anything else, it would outlive an invalidation.
+    generation: Generation,
+    changes: u64,
+}
+
 pub(crate) struct Tier {
     pub(super) store: Arc<dyn ExternalStore>,
     pub(super) options: ExternalOptions,
@@ -41,8 +50,8 @@ pub(crate) struct Tier {
     pub(super) epochs: Epochs,
     pub(super) queue: Queue<Pending>,
     flights: Flights<Session>,
-    /// What was fetched ahead, and until when it is kept.
-    warm: Mutex<HashMap<Name, (Instant, Prize)>>,
+    /// What was fetched ahead.
+    warm: Mutex<HashMap<Name, Aside>>,
     pub(super) breaker: Mutex<Breaker>,
     pub(super) figures: Figures,
     /// What the store said when it failed last.
@@ -82,7 +91,7 @@ impl Tier {
             id: *id,
             generation: context.generation(),
             began: Instant::now(),
-            changes: self.epochs.changes(),
+            changes: self.epochs.changes(context.id()),
         })
     }
 
@@ -141,9 +150,11 @@ impl Tier {
         let name = query.name();
         if class == Class::Taken {
             let warm = lock(&self.warm).remove(&name);
-            if let Some((_, prize)) = warm.filter(|(until, _)| query.began < *until) {
+            if let Some(aside) = warm.filter(|aside| query.began < aside.until) {
                 self.figures.prefetched.add(1);
-                return Some(prize).filter(|prize| self.is_good(query, prize));
+                let same = aside.generation == query.generation && aside.changes == query.changes;
+                let prize = Some(aside.prize).filter(|_| same && self.admits(query));
+                return prize.filter(|prize| self.is_good(query, prize));
             }
         }
         let deadline = query.began + self.options.read_budget;
@@ -168,14 +179,24 @@ impl Tier {
         let Some(prize) = (!full).then(|| self.take(query, Class::Taken)).flatten() else {
             return false;
         };
-        let until = Instant::now() + WARM;
-        lock(&self.warm).insert(query.name(), (until, prize));
-        true
+        let aside = Aside {
+            until: Instant::now() + WARM,
+            prize,
+            generation: query.generation,
+            changes: query.changes,
+        };
+        lock(&self.warm).insert(query.name(), aside);
+        // Behind the insertion: a removal that did not find it here is seen here.
+        let admitted = self.admits(query);
+        if !admitted {
+            lock(&self.warm).remove(&query.name());
+        }
+        admitted
     }
 
     /// Lets go of what was fetched ahead in vain.
     pub(super) fn cool(&self, now: Instant) {
-        lock(&self.warm).retain(|_, (until, _)| now < *until);
+        lock(&self.warm).retain(|_, aside| now < aside.until);
     }
 
     /// Whether what was read in answer to a query may still be used: it was not removed or invalidated meanwhile.
@@ -183,7 +204,7 @@ impl Tier {
         let admitted = self
             .queue
             .admits(&query.name(), query.began, Instant::now())
-            && self.epochs.changes() == query.changes
+            && self.epochs.changes(query.context.id()) == query.changes
             && query.context.generation() == query.generation;
         if !admitted {
             self.figures.refused_stale.add(1);
@@ -220,7 +241,8 @@ impl Tier {
         let (expires, not_after, tag, name) = match prize {
             Prize::Opened(o) => {
                 let tag = match &o.host {
-                    Some((host, _)) => tag(host)?,
+                    // Behind the tag: it is that of a generation to which the session belongs.
+                    Some((host, _)) => Some(tag(host)?).filter(|_| self.is_host_current(o))?,
                     None => o.tag,
                 };
                 (o.expires, o.not_after, tag, o.server_name())
@@ -284,8 +306,10 @@ impl Tier {
             context: *context,
             id: *id,
         };
+        let queued = self.queue.remove(name, Instant::now());
+        // Behind the tombstone: what is set aside after this is seen by who sets it aside.
         lock(&self.warm).remove(&name);
-        self.queue.remove(name, Instant::now())
+        queued
     }
 
     /// Queues the invalidation of a context, or of everything, around that of the first tier. From its beginning on, nothing

@@ -27,6 +27,8 @@ const FAULTS: [Fault; 9] = [
 /// What became of one session.
 #[derive(Default)]
 struct Fate {
+    /// It is established: what removes it before that, removes nothing.
+    born: AtomicBool,
     used: AtomicU32,
     /// All servers have removed it.
     removed: AtomicBool,
@@ -58,9 +60,11 @@ fn nothing_is_used_twice_and_nothing_removed_comes_back() {
                     let fate = &fates[n as usize];
                     match random.below(8) {
                         0..3 if (last as usize) < fates.len() - 10 => {
-                            node.establish(born.fetch_add(1, SeqCst) + 1);
+                            let n = born.fetch_add(1, SeqCst) + 1;
+                            node.establish(n);
+                            fates[n as usize].born.store(true, SeqCst);
                         }
-                        3 => {
+                        3 if fate.born.load(SeqCst) => {
                             nodes.iter().for_each(|node| {
                                 node.cache.remove(&node.context, &id(n));
                             });

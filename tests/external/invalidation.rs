@@ -112,6 +112,26 @@ fn an_invalidation_while_the_store_is_read_is_not_undone_by_what_was_read() {
 }
 
 #[test]
+fn an_invalidation_of_another_context_does_not_disturb_a_read() {
+    let _dog = watchdog();
+    let shop = Arc::new(Shop::default());
+    let (a, b) = (Node::new(&shop), Node::new(&shop));
+    let other = b.cache.context(ContextId::derive("other", &[])).unwrap();
+    b.settle();
+    a.establish(1);
+    a.settle();
+    shop.close_gate();
+    let found = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| b.resume(1));
+        shop.wait_at_gate(1);
+        b.cache.invalidate_context(&other).unwrap();
+        shop.open_gate();
+        reader.join().unwrap()
+    });
+    assert!(found && b.has(1));
+}
+
+#[test]
 fn an_invalidation_with_the_store_away_is_made_up_for() {
     let _dog = watchdog();
     let shop = Arc::new(Shop::default());

@@ -3,18 +3,20 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use refrain::adapter::rustls::Sessions;
-use refrain::store::{ExternalOptions, resumption_ids};
+use refrain::store::{ExternalOptions, Offered, resumption_ids};
 use refrain::{ContextId, SessionCache};
 use rustls::client::{Resumption, Tls12Resumption};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::StoresServerSessions;
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig,
     ServerConnection, SupportedProtocolVersion,
 };
 
-use crate::common::watchdog;
+use crate::common::{id, watchdog};
 use crate::node::{SOON, best_effort, options};
 use crate::store::{Fault, Shop};
 
@@ -171,7 +173,6 @@ fn a_single_use_session_of_two_thieves_and_its_owner_works_once() {
     assert_eq!(ids.len(), 1);
     assert!(ids[0].single_use);
     for server in [&a, &b] {
-        use rustls::server::StoresServerSessions;
         assert!(server.sessions.take(ids[0].id.as_bytes()).is_none());
         assert!(server.sessions.get(ids[0].id.as_bytes()).is_none());
     }
@@ -193,6 +194,89 @@ fn with_the_store_away_every_handshake_succeeds() {
                 assert!(!resumed || version.version == ProtocolVersion::TLSv1_2 || n == 0);
             }
         }
+    }
+}
+
+/// What `take` takes for a session of TLS 1.3.
+const TICKET: &[u8] = &[0, 3, 4, 0, 0];
+
+fn offer(n: u64) -> [Offered; 1] {
+    [Offered {
+        id: id(n),
+        single_use: true,
+    }]
+}
+
+#[test]
+fn what_was_fetched_ahead_ends_with_its_context() {
+    let _dog = watchdog();
+    let (shop, pki) = (Arc::new(Shop::default()), Pki::new());
+    let (a, b) = (pki.server(&shop, options()), pki.server(&shop, options()));
+    let hears = |server: &Server| {
+        while server.cache.external_stats().unwrap().invalidations_heard == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let fetch = |n: u64| {
+        [&a, &b].into_iter().for_each(Server::settle);
+        assert!(a.sessions.put(id(n).as_bytes().to_vec(), TICKET.to_vec()));
+        a.settle();
+        assert_eq!(b.cache.prefetch(b.sessions.context(), &offer(n)), 1);
+    };
+    let take = |n: u64| b.sessions.take(id(n).as_bytes());
+    fetch(1);
+    assert_eq!(take(1).as_deref(), Some(TICKET));
+    // Another server invalidates, and then this one.
+    fetch(2);
+    a.cache.invalidate_context(a.sessions.context()).unwrap();
+    a.settle();
+    hears(&b);
+    assert_eq!(take(2), None);
+    fetch(3);
+    b.cache.clear();
+    b.settle();
+    assert_eq!(take(3), None);
+    hears(&a);
+    fetch(4);
+    b.cache.remove(b.sessions.context(), &id(4));
+    assert_eq!(take(4), None);
+    assert_eq!(b.cache.external_stats().unwrap().prefetched, 2);
+}
+
+#[test]
+fn a_hello_of_many_ids_makes_few_reads() {
+    let _dog = watchdog();
+    let (shop, pki) = (Arc::new(Shop::default()), Pki::new());
+    let server = pki.server(&shop, options());
+    server.settle();
+    let begun = Instant::now();
+    for n in 0..1000 {
+        assert_eq!(server.sessions.take(id(n).as_bytes()), None);
+    }
+    // What the bucket has earned meanwhile, by a clock that may be coarse, comes on top.
+    let reads = u128::from(shop.reads());
+    assert!(
+        (8..=20 + begun.elapsed().as_millis()).contains(&reads),
+        "{reads}"
+    );
+}
+
+#[test]
+fn who_may_not_ask_the_store_ends_nothing() {
+    let _dog = watchdog();
+    let (shop, pki) = (Arc::new(Shop::default()), Pki::new());
+    let server = pki.server(&shop, options());
+    let site = *server.sessions.context().id();
+    let slow = Sessions::with_external_rate(&server.cache, site, 1).unwrap();
+    server.settle();
+    assert!(slow.put(id(1).as_bytes().to_vec(), TICKET.to_vec()));
+    server.settle();
+    assert_eq!(slow.take(id(2).as_bytes()), None);
+    // The allowance is used up, for a second.
+    assert_eq!(slow.take(id(1).as_bytes()), None);
+    assert!(server.cache.contains(slow.context(), &id(1)));
+    while slow.take(id(1).as_bytes()).as_deref() != Some(TICKET) {
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -55,8 +55,7 @@ impl Journal {
             file.set_len(0)?;
         } else {
             let next = beside(path, "new");
-            let mut other = private(&next)?;
-            other.set_len(0)?;
+            let mut other = fresh(&next)?;
             other.write_all(entries)?;
             fs::rename(&next, path)?;
             *file = other;
@@ -105,13 +104,37 @@ pub(super) fn beside(path: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-/// Opens or makes a file that nobody else may read.
+/// Opens or makes a file that nobody else may read. One that others could read is closed to them; what is no file is left as
+/// it is.
 pub(super) fn private(path: &Path) -> io::Result<File> {
+    let file = for_us().create(true).truncate(false).open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let found = file.metadata()?;
+        if found.is_file() && found.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(file)
+}
+
+/// Makes a file that nobody else may read, in the place of one that was left behind. What a link there points to is not
+/// touched.
+fn fresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for_us().create_new(true).open(path)
+}
+
+fn for_us() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 #[cfg(test)]
@@ -160,5 +183,31 @@ mod tests {
         journal.replace(b"").unwrap();
         journal.append(&bytes).unwrap();
         assert_eq!(Journal::open(&path).unwrap().1, bytes);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_read_it_whatever_was_there_before() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("sessions");
+        let journal = beside(&path, "taken");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::write(&journal, b"").unwrap();
+        fs::set_permissions(&journal, fs::Permissions::from_mode(0o644)).unwrap();
+        let (mut opened, _) = Journal::open(&path).unwrap();
+        assert_eq!(mode(&journal), 0o600);
+        // Somebody has laid a link, and later a file that all can read, where the next journal is written.
+        let (next, other) = (beside(&journal, "new"), directory.path().join("other"));
+        fs::write(&other, b"another's").unwrap();
+        symlink(&other, &next).unwrap();
+        opened.replace(&written()).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"another's");
+        fs::write(&next, b"left behind").unwrap();
+        fs::set_permissions(&next, fs::Permissions::from_mode(0o644)).unwrap();
+        opened.replace(&written()).unwrap();
+        assert_eq!(mode(&journal), 0o600);
+        assert_eq!(Journal::open(&path).unwrap().1, written());
     }
 }

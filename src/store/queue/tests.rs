@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::{ContextId, SessionId};
+use crate::store::tombs::{CLEARED, MOST};
 
 const ONE: Class = Class::Looked;
 
@@ -210,8 +211,9 @@ fn tombstones_go_when_their_time_is_over() {
         queue.remove(name(2), start + TOMBSTONE * n / 10);
     }
     let state = lock(&queue.state);
-    assert_eq!(state.tombs.len(), 2);
-    assert!(state.order.len() <= 22, "{}", state.order.len());
+    let (names, burials) = state.tombs.len();
+    assert_eq!(names, 2);
+    assert!(burials <= 22, "{burials}");
 }
 
 #[test]
@@ -260,4 +262,35 @@ fn the_removal_of_a_put_without_an_answer_is_sent_again() {
     assert!(put(&queue, 1, 21));
     assert_eq!(next(begin + Duration::from_secs(50)), [(1, 21)]);
     assert_eq!(next(begin + Duration::from_secs(70)), []);
+}
+
+#[test]
+fn tombstones_are_bounded_and_beyond_the_bound_nothing_is_let_in() {
+    let queue = queue();
+    let start = Instant::now();
+    let many = |n: u32| Name {
+        context: ContextId::new(&[1]).unwrap(),
+        id: SessionId::new(&n.to_be_bytes()).unwrap(),
+    };
+    let admits = |n: u8, at: Instant| queue.admits(&name(n), at, at);
+    for n in 0..MOST as u32 {
+        queue.remove(many(n), start);
+    }
+    assert!(admits(1, start));
+    let late = start + TOMBSTONE / 2;
+    queue.remove(name(1), late);
+    assert_eq!(lock(&queue.state).tombs.len().1, MOST);
+    let before = late + TOMBSTONE - Duration::from_millis(1);
+    assert!(!admits(1, before) && !admits(2, before));
+    // All of them are over, but they are not cleared away all at once.
+    let after = late + TOMBSTONE;
+    assert!(admits(1, after) && admits(2, after));
+    queue.remove(name(2), after);
+    assert!(!admits(2, after) && admits(1, after));
+    assert_eq!(lock(&queue.state).tombs.len().1, MOST - CLEARED + 1);
+    for n in 0..MOST as u32 {
+        queue.remove(many(n), after + TOMBSTONE * (n + 1));
+    }
+    let (names, burials) = lock(&queue.state).tombs.len();
+    assert!(names <= 2 && burials <= 2, "{names} and {burials}");
 }
