@@ -6,7 +6,7 @@ mod calls;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::clock::Time;
@@ -58,6 +58,8 @@ pub(crate) struct Tier {
     pub(super) last_failure: Mutex<Option<String>>,
     /// A handshake has found no connection: the worker shall see about it.
     pub(super) worried: AtomicBool,
+    /// When the worker has to be done, once it has been told to end.
+    pub(super) end: OnceLock<Instant>,
     home: Home,
 }
 
@@ -80,6 +82,7 @@ impl Tier {
             figures: Figures::default(),
             last_failure: Mutex::new(None),
             worried: AtomicBool::new(false),
+            end: OnceLock::new(),
             home: Home::here(),
         })
     }
@@ -352,6 +355,7 @@ impl Tier {
 
     /// Ends the worker, once it has written what it can in its time.
     pub(crate) fn stop(&self) {
+        self.end.get_or_init(|| Instant::now() + self.options.drain);
         self.queue.stop();
     }
 

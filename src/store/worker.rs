@@ -81,12 +81,23 @@ impl Tier {
         }
         // Once more, and for the last time.
         self.queue.repeat(Instant::now() + DOUBT);
-        let until = Instant::now() + self.options.drain;
+        let until = *self.end.get_or_init(|| Instant::now() + self.options.drain);
         while Instant::now() < until && self.is_well() && !self.queue.drained(Duration::ZERO) {
             if !self.count_up(host) || !self.refresh(host, false) || !self.write(host) {
                 thread::sleep(PAUSE);
             }
         }
+    }
+
+    /// Until when a call may take that is made now.
+    fn deadline(&self) -> Instant {
+        let deadline = Instant::now() + self.options.write_budget;
+        self.end.get().map_or(deadline, |&end| deadline.min(end))
+    }
+
+    /// Whether the time that there was for the end is over.
+    fn is_late(&self) -> bool {
+        self.end.get().is_some_and(|&end| Instant::now() >= end)
     }
 
     fn is_well(&self) -> bool {
@@ -97,7 +108,7 @@ impl Tier {
     fn probe(&self) {
         // ORDERING: Relaxed. As in `call`.
         let worried = self.worried.swap(false, Ordering::Relaxed);
-        let deadline = Instant::now() + self.options.write_budget;
+        let deadline = self.deadline();
         let begun = lock(&self.breaker).begin_probe(Instant::now());
         if begun || (worried && self.is_well()) {
             let well = self
@@ -114,6 +125,9 @@ impl Tier {
     /// Counts up what this server has invalidated. False if the store does not answer.
     fn count_up(&self, host: &impl Host) -> bool {
         for (which, times) in self.epochs.due() {
+            if self.is_late() {
+                return false;
+            }
             let Some(value) = self.increment(which.as_ref()) else {
                 return false;
             };
@@ -129,7 +143,10 @@ impl Tier {
     /// Asks for all counts, or those that are not known. False if the store does not answer.
     fn refresh(&self, host: &impl Host, all: bool) -> bool {
         for which in self.epochs.wanted(all, |context| host.knows(context)) {
-            let deadline = Instant::now() + self.options.write_budget;
+            if self.is_late() {
+                return false;
+            }
+            let deadline = self.deadline();
             let Some(key) = self.counter(which.as_ref()) else {
                 return false;
             };
@@ -158,6 +175,9 @@ impl Tier {
             }
             News::Behind(target) => {
                 for _ in 0..STEPS {
+                    if self.is_late() {
+                        return false;
+                    }
                     let Some(value) = self.increment(which) else {
                         return false;
                     };
@@ -178,7 +198,7 @@ impl Tier {
 
     fn increment(&self, which: Option<&ContextId>) -> Option<u64> {
         let key = self.counter(which)?;
-        let deadline = Instant::now() + self.options.write_budget;
+        let deadline = self.deadline();
         self.call(true, deadline, || self.store.increment(&key, deadline))
     }
 
@@ -248,7 +268,7 @@ impl Tier {
                 Sealed::Remove(key) => Write::Remove { key },
             })
             .collect();
-        let deadline = Instant::now() + self.options.write_budget;
+        let deadline = self.deadline();
         let done = self.call(true, deadline, || self.store.write(&writes, deadline));
         if done.is_some() {
             self.figures.batches.add(1);

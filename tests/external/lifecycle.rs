@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use refrain::{Maintenance, RemovalCause, SessionCache};
+use refrain::{ContextId, Maintenance, RemovalCause, SessionCache};
 
 use crate::common::{id, millis, watchdog};
 use crate::node::{Node, best_effort, options};
@@ -65,6 +65,23 @@ fn the_end_is_not_held_up_by_a_store_that_is_away() {
         drop(a);
         assert!(start.elapsed() < Duration::from_secs(5), "{fault:?}");
     }
+}
+
+/// One call that is under way may take its time; those behind it are not begun.
+#[test]
+fn the_end_is_not_held_up_by_many_calls_to_a_slow_store() {
+    let _dog = watchdog();
+    let shop = Arc::new(Shop::default());
+    let limits = options().drain(millis(100)).write_budget(millis(100));
+    let a = Node::with(&shop, limits);
+    shop.set(Fault::Late(20));
+    for n in 0..60_u8 {
+        let context = a.cache.context(ContextId::new(&[n]).unwrap()).unwrap();
+        a.cache.invalidate_context(&context).unwrap();
+    }
+    let start = Instant::now();
+    drop(a);
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
