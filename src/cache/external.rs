@@ -245,6 +245,12 @@ impl SessionCache {
         self.tier().is_some_and(Tier::is_strict)
     }
 
+    /// Whether a session was [fetched ahead](Self::prefetch) for single use, and waits for its handshake.
+    pub(super) fn is_aside(&self, context: &Context, id: &SessionId) -> bool {
+        self.tier()
+            .is_some_and(|tier| tier.is_aside(context.id(), id))
+    }
+
     /// A single-use session was taken by the application itself: strictly, it must not come back from the store. Not inlined:
     /// a take without a strict tier shall cost nothing more.
     #[inline(never)]

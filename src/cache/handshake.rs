@@ -184,10 +184,13 @@ impl SessionCache {
             return None;
         }
         // Strictly, a session that is here is of no use without the store: who may not ask must not end it.
+        // What was fetched ahead costs no read.
         #[cfg(feature = "external")]
-        let mut granted = usage == Usage::Once && self.is_strict();
+        let aside = usage == Usage::Once && self.is_aside(context, id);
         #[cfg(feature = "external")]
-        if granted && !may_ask() {
+        let mut granted = aside || (usage == Usage::Once && self.is_strict());
+        #[cfg(feature = "external")]
+        if granted && !aside && !may_ask() {
             self.core.engine.cells.external_denied.add(1);
             return None;
         }

@@ -197,6 +197,15 @@ impl Tier {
         admitted
     }
 
+    /// Whether a session of this name was fetched ahead and is there.
+    pub(crate) fn is_aside(&self, context: &ContextId, id: &SessionId) -> bool {
+        let name = Name {
+            context: *context,
+            id: *id,
+        };
+        lock(&self.warm).contains_key(&name)
+    }
+
     /// Lets go of what was fetched ahead in vain.
     pub(super) fn cool(&self, now: Instant) {
         lock(&self.warm).retain(|_, aside| now < aside.until);

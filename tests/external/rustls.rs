@@ -281,6 +281,21 @@ fn who_may_not_ask_the_store_ends_nothing() {
 }
 
 #[test]
+fn what_was_fetched_ahead_costs_no_allowance() {
+    let _dog = watchdog();
+    let (shop, pki) = (Arc::new(Shop::default()), Pki::new());
+    let (a, b) = (pki.server(&shop, options()), pki.server(&shop, options()));
+    let slow = Sessions::with_external_rate(&b.cache, *b.sessions.context().id(), 1).unwrap();
+    [&a, &b].into_iter().for_each(Server::settle);
+    for n in 1..=5 {
+        assert!(a.sessions.put(id(n).as_bytes().to_vec(), TICKET.to_vec()));
+        a.settle();
+        assert_eq!(b.cache.prefetch(slow.context(), &offer(n)), 1);
+        assert_eq!(slow.take(id(n).as_bytes()).as_deref(), Some(TICKET), "{n}");
+    }
+}
+
+#[test]
 fn what_was_fetched_ahead_is_used_without_the_store() {
     let _dog = watchdog();
     for version in VERSIONS {
