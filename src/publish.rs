@@ -79,34 +79,12 @@ impl SessionCache {
             let value = if stats.breaker == state { 1.0 } else { 0.0 };
             gauge!("refrain_external_breaker", "state" => state.as_str()).set(value);
         }
+        for (name, value) in stats.counted() {
+            counter!(format!("refrain_external_{name}_total")).absolute(value);
+        }
         counters!(
             "refrain_external_",
             stats,
-            hits,
-            misses,
-            claimed,
-            unsent,
-            prefetched,
-            shared,
-            refused_foreign,
-            refused_forged,
-            refused_expired,
-            refused_future,
-            refused_stale,
-            denied_breaker,
-            denied_epoch,
-            timeouts,
-            unavailable,
-            store_refused,
-            store_garbled,
-            store_panics,
-            written,
-            removed,
-            batches,
-            batches_failed,
-            skipped,
-            invalidated,
-            invalidations_heard,
             queue_dropped,
             writes_lost,
             removals_dropped,

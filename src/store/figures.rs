@@ -29,6 +29,14 @@ macro_rules! figures {
             pub breaker_closings: u64,
         }
 
+        #[cfg(feature = "metrics")]
+        impl ExternalStats {
+            /// The counters that the tier keeps by itself, and their names: none is forgotten where they are published.
+            pub(crate) fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+
         /// The counters behind it.
         #[derive(Debug, Default)]
         pub(crate) struct Figures {

@@ -118,6 +118,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for round in 1..=ROUNDS {
+                    // ORDERING: Acquire and Release of `begun` and `ended`, partners of each other's in the other thread:
+                    // rounds don't overlap. All else is Relaxed: what orders the two stores is what is tested.
                     wait_while(|| begun.load(Ordering::Acquire) < round);
                     theirs.store(round, Ordering::Relaxed);
                     light();
@@ -126,6 +128,7 @@ mod tests {
                 }
             });
             for round in 1..=ROUNDS {
+                // ORDERING: as in the other thread.
                 begun.store(round, Ordering::Release);
                 ours.store(round, Ordering::Relaxed);
                 assert!(heavy());
