@@ -64,6 +64,7 @@
 //! | `tracing` | events of the shared tier, for subscribers of the crate tracing | Rust 1.85 |
 
 pub mod adapter;
+mod blocks;
 mod budget;
 mod cache;
 mod callbacks;

@@ -158,6 +158,28 @@ pub(crate) fn fence_after_rmw() {
     atomic::fence(atomic::Ordering::SeqCst);
 }
 
+/// Asks for the cache line at an address, which need not be valid, and does not wait for it.
+#[inline(always)]
+pub(crate) fn prefetch<T>(_at: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch has no effect but on caches.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(_at.cast());
+    }
+}
+
+/// As [`prefetch`], in order to write.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(_at: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above. An instruction of every such processor, if only as one that does nothing; the intrinsic makes it one that
+    // prefetches to read, unless the build is for newer ones only.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) _at, options(nostack, preserves_flags));
+    }
+}
+
 /// A cell that holds an optional shared value and can be replaced while others read it.
 ///
 /// Outside the models it is an [`arc_swap::ArcSwapOption`], which has no loom support, and makes a pointer of a number
@@ -248,6 +270,13 @@ impl Counter {
     pub(crate) fn add(&self, n: u64) -> u64 {
         // ORDERING: Relaxed. A count orders nothing; readers want exact sums once the writers are quiet.
         self.0.fetch_add(n, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Takes back what was added.
+    #[inline]
+    pub(crate) fn sub(&self, n: u64) {
+        // ORDERING: Relaxed, as in `add`.
+        self.0.fetch_sub(n, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Adds one to a counter that only the calling thread writes: a load and a store, no locked instruction.

@@ -387,7 +387,9 @@ impl Sink for Listeners<'_> {
 
     fn removed(&self, session: &Session, cause: RemovalCause) {
         let follower = self.follower().filter(|_| cause == RemovalCause::Taken);
-        if let Some((tier, context)) = follower.zip(self.core.context_of(session)) {
+        // Not for every event: the context's id takes a lock.
+        let told = follower.and_then(|tier| Some((tier, self.core.context_of(session)?)));
+        if let Some((tier, context)) = told {
             tier.remove(&context, &session.session_id());
         }
         self.callback.removed(session, cause);

@@ -234,7 +234,10 @@ impl Core {
         while !self.is_stopped() {
             self.departures.wait(|| self.is_stopped());
             self.departures.deliver(&self.sink());
-            self.engine.wake_maintainer();
+            // Else it comes by itself soon enough: each of its rounds costs all threads a fence.
+            if self.engine.is_crowded() {
+                self.engine.wake_maintainer();
+            }
         }
         // ORDERING: Acquire; partner: the Release store in `Owner::drop`. It comes before the store to `stop` there.
         if self.orphaned.load(Ordering::Acquire) {

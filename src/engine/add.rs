@@ -30,11 +30,8 @@ use super::leave::Standing;
 use super::table::{Claim, Path, Place, Rival, Scan, Table};
 use super::word::{Begin, Life, Owed};
 
-/// Times that an add starts over because another was in its way.
+/// Times that an add begins, because another was in its way.
 const ROUNDS: usize = 3;
-
-/// Times that an add looks at its path at all, evictions in between included.
-const LOOKS: usize = 8;
 
 /// What became of a session that was given to [`add`](crate::SessionCache::add).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,13 +119,14 @@ struct Add<'a> {
     raw: Raw,
     units: u64,
     held: Permit,
+    generation: u64,
     now: Time,
 }
 
 /// How an attempt to put the session into a slot ended.
 enum Landed {
-    /// Published there; a live session was replaced by it.
-    At(Place, bool),
+    /// Published there, as this word; a live session was replaced by it.
+    At(Place, Word, bool),
     /// Not published, and the session still owns its link.
     Refused(NotCached),
     /// Somebody emptied the slot that was claimed, and unlinked the session.
@@ -209,8 +207,6 @@ impl Engine {
         let raw = session.into_raw();
         let number = self.cells.shards[shard].begun.add(1);
         let generation = self.shards[shard].age.generation(number);
-        // ORDERING: Relaxed. A hint, published with the session.
-        header.birth.store(generation as u32, Ordering::Relaxed);
         let mut add = Add {
             engine: self,
             guard: &guard,
@@ -221,13 +217,14 @@ impl Engine {
             raw,
             units,
             held: Permit::NONE,
+            generation,
             now,
         };
         let landed = add.land();
         self.cells.budget.release(add.held);
         match landed {
-            Landed::At(place, replaced) => {
-                add.look_back(place);
+            Landed::At(place, word, replaced) => {
+                add.look_back(place, word);
                 let shard = &self.shards[shard];
                 shard.wheel.schedule(place.bucket, deadline);
                 shard.age.note(place.bucket, generation);
@@ -255,14 +252,20 @@ impl Engine {
         }
     }
 
+    /// Whether so much has left and not yet been freed that it has to be counted.
+    pub(crate) fn is_crowded(&self) -> bool {
+        // ORDERING: Relaxed. A hint that comes early: it is set at half the bound.
+        self.crowded.load(Ordering::Relaxed)
+    }
+
     /// Whether what has left the slots and not yet been freed, together with what is in them, is at its bound.
     pub(super) fn is_backed_up(&self) -> bool {
-        // ORDERING: Relaxed, both. A hint that comes early: it is set at half the bound.
-        if !self.crowded.load(Ordering::Relaxed) {
+        if !self.is_crowded() {
             return false;
         }
         let waiting = self.cells.backlog();
         if waiting < self.backlog / 4 {
+            // ORDERING: Relaxed. See `is_crowded`.
             self.crowded.store(false, Ordering::Relaxed);
         }
         let budget = &self.cells.budget;
@@ -274,27 +277,22 @@ impl Engine {
 impl Add<'_> {
     /// Puts the session into a slot.
     fn land(&mut self) -> Landed {
-        let mut rounds = 0;
-        for _ in 0..LOOKS {
+        for _ in 0..ROUNDS {
             let table = &self.engine.shards[self.shard].table;
             let landed = match table.scan(self.guard, &self.path, &self.id, self.context) {
                 Scan::Published(place, word, old) => self.replace(place, word, old),
                 Scan::Crowded => Landed::Refused(NotCached::Crowded),
                 Scan::Free(place) => {
                     let need = Permit::new(1, self.units);
-                    if self.held.covers(need) {
+                    if self.held.covers(need) || self.reserve(need, None) {
                         self.claim(place)
-                    } else if self.reserve(need, None) {
-                        // Making room may have taken long: look at the path afresh.
-                        continue;
                     } else {
                         Landed::Refused(NotCached::Full)
                     }
                 }
             };
-            match landed {
-                Landed::Again if rounds + 1 < ROUNDS => rounds += 1,
-                other => return other,
+            if !matches!(landed, Landed::Again) {
+                return landed;
             }
         }
         Landed::Again
@@ -303,6 +301,17 @@ impl Add<'_> {
     fn reserve(&mut self, need: Permit, spared: Option<Raw>) -> bool {
         let (engine, held) = (self.engine, &mut self.held);
         engine.reserve(self.guard, self.shard, held, need, spared, self.now)
+    }
+
+    /// What is going to stand in a slot.
+    fn word(&self, place: Place) -> Word {
+        Word::published(self.raw, Table::fingerprint(&self.path), place.is_away())
+    }
+
+    /// Notes the age of what is going to stand in a slot, before it can be found there.
+    fn note_birth(&self, place: Place) {
+        let age = &self.engine.shards[self.shard].age;
+        age.born(place.bucket, place.slot, self.generation);
     }
 
     /// Puts the session into the slot of another of its id.
@@ -320,7 +329,8 @@ impl Add<'_> {
         // SAFETY: as above.
         unsafe { old.header() }.state.note_stood();
         let table = &self.engine.shards[self.shard].table;
-        let new = Word::published(self.raw, Table::fingerprint(&self.path));
+        let new = self.word(place);
+        self.note_birth(place);
         // LINEARIZATION: of an add that replaces.
         if !table.replace(place, word, new) {
             return Landed::Again;
@@ -332,19 +342,20 @@ impl Add<'_> {
             self.engine.cells.shards[self.shard].replaced.add(1);
         }
         self.engine.settle(self.guard, self.shard, old, Owed::Push);
-        Landed::At(place, was_live)
+        Landed::At(place, new, was_live)
     }
 
     /// Claims an empty slot, settles with other adds of the id, and publishes. The permit is held.
     fn claim(&mut self, place: Place) -> Landed {
         let table = &self.engine.shards[self.shard].table;
-        let fingerprint = Table::fingerprint(&self.path);
-        let tentative = Word::tentative(self.raw, fingerprint);
+        let word = self.word(place);
+        let tentative = word.tentative();
         match table.claim(&self.path, place, tentative) {
             Claim::Held => {}
             Claim::Lost => return Landed::Again,
             Claim::Saturated => return Landed::Refused(NotCached::Crowded),
         }
+        self.note_birth(place);
         // The permit is the slot's now.
         let permit = Permit::new(1, self.units);
         self.held = self.held.without(permit);
@@ -373,8 +384,8 @@ impl Add<'_> {
             return verdict;
         }
         // LINEARIZATION: of an add that inserts.
-        if table.replace(place, tentative, Word::published(self.raw, fingerprint)) {
-            Landed::At(place, false)
+        if table.replace(place, tentative, word) {
+            Landed::At(place, word, false)
         } else {
             Landed::Lost
         }
@@ -382,13 +393,12 @@ impl Add<'_> {
 
     /// Looks at the published session once more: somebody may have ended it before it stood in its slot, or its context
     /// may have been invalidated.
-    fn look_back(&self, place: Place) {
+    fn look_back(&self, place: Place, word: Word) {
         let engine = self.engine;
         // ORDERING: SeqCst, behind the publication's read-modify-write. Partners: the fence in `end_exact`, between
         // ending a life and searching the slot; the fence in `Contexts::renew`, before a sweep; the fences of who
         // drains a wheel position or an age generation, before the look at the bucket.
         fence_after_rmw();
-        let word = Word::published(self.raw, Table::fingerprint(&self.path));
         // SAFETY: the session is alive under the guard: it was in a slot.
         let state = &unsafe { self.raw.header() }.state;
         if !engine.contexts.is_current(self.context) {

@@ -14,17 +14,36 @@
 //! oldest session of the bucket that a *hand* points to, and each eviction clears away some more.
 
 use crate::engine::bitmap::{Bitmaps, RING};
+use crate::engine::bucket::SLOTS;
 use crate::error::Error;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;
+use crate::zeroed::{Array, Zeroed};
 
 /// Generations in which a shard's share of the largest capacity fills up, at most; half as many at least, as they are of a power of
 /// two of adds.
 const GENERATIONS: usize = 16;
 
+/// Of each slot of a bucket, the lowest byte of the generation in which its session came, or got its last second chance. A
+/// hint: what stands in the slot may be another one by now.
+///
+/// Beside the buckets and not in the sessions, whose lines are all over the memory: of a bucket's sessions, only the one that
+/// is old enough is looked at.
+#[repr(C, align(8))]
+#[derive(Debug)]
+struct Births([AtomicU8; SLOTS]);
+
+// SAFETY: an atomic integer has the layout of the integer.
+unsafe impl Zeroed for Births {
+    fn zero() -> Self {
+        Self(std::array::from_fn(|_| AtomicU8::new(0)))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Age {
     ring: Bitmaps,
+    births: Array<Births>,
     /// The oldest generation that may still have bits.
     tail: AtomicU64,
     /// An add's number shifted right by this is its generation.
@@ -37,6 +56,7 @@ impl Age {
     pub(crate) fn new(buckets: usize, share: usize) -> Result<Self, Error> {
         Ok(Self {
             ring: Bitmaps::new(buckets)?,
+            births: Array::new(buckets)?,
             tail: AtomicU64::new(0),
             shift: share.div_ceil(GENERATIONS).next_power_of_two().ilog2(),
             hand: AtomicU64::new(0),
@@ -52,6 +72,20 @@ impl Age {
     /// The generation of the add with this number.
     pub(crate) fn generation(&self, add: u64) -> u64 {
         add >> self.shift
+    }
+
+    /// The birth of a slot's session, for [`years`].
+    #[inline]
+    pub(crate) fn birth(&self, bucket: usize, slot: usize) -> u8 {
+        // ORDERING: Relaxed. A hint. Who has loaded the slot sees what was stored before the session was published.
+        self.births[bucket].0[slot].load(Ordering::Relaxed)
+    }
+
+    /// Sets the birth of what stands in a slot, or is about to.
+    #[inline]
+    pub(crate) fn born(&self, bucket: usize, slot: usize, generation: u64) {
+        // ORDERING: Relaxed, as in `birth`.
+        self.births[bucket].0[slot].store(generation as u8, Ordering::Relaxed);
     }
 
     /// Remembers that a session of this generation stands in the bucket. The caller has published it and made a SeqCst
@@ -106,14 +140,14 @@ impl Age {
     }
 }
 
-/// Whether a birth, as the header keeps it, lies at or before a generation. Headers keep 32 bits, so the comparison is
-/// round a circle.
-pub(crate) fn is_as_old_as(birth: u32, generation: u64) -> bool {
-    (generation as u32).wrapping_sub(birth) as i32 >= 0
+/// By how many generations a birth lies before a generation: negative for a younger one. Births are bytes, so it is counted
+/// round a circle of 256, which is four times round the ring.
+pub(crate) fn years(birth: u8, generation: u64) -> i8 {
+    (generation as u8).wrapping_sub(birth) as i8
 }
 
 /// Whether the generation of a birth has the same position in the ring.
-pub(crate) fn shares_position(birth: u32, generation: u64) -> bool {
+pub(crate) fn shares_position(birth: u8, generation: u64) -> bool {
     u64::from(birth) % RING == generation % RING
 }
 
@@ -171,7 +205,7 @@ mod tests {
         // Generation 0 shares its position with 64, 128 and 192.
         let (bucket, generation) = age.oldest(200).unwrap();
         assert_eq!((bucket, generation % RING), (0, 0));
-        assert!(is_as_old_as(0, generation));
+        assert!(years(0, generation) >= 0);
     }
 
     #[test]
@@ -184,9 +218,11 @@ mod tests {
 
     #[test]
     fn births_compare_round_the_circle() {
-        assert!(is_as_old_as(u32::MAX, 1 << 32));
-        assert!(!is_as_old_as(1, (1 << 32) - 1));
-        assert!(is_as_old_as(7, 7));
+        assert_eq!((years(u8::MAX, 256), years(1, 255)), (1, -2));
+        assert_eq!(
+            (years(7, 7), years(7, 7 + 127), years(7, 7 + 128)),
+            (0, 127, -128)
+        );
         assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }
 }

@@ -99,7 +99,7 @@ impl Bitmaps {
             return (0, 0);
         }
         let scattered = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let word = (scattered >> 32) as usize % self.per_position;
+        let word = (((scattered >> 32) * self.per_position as u64) >> 32) as usize;
         (word, (scattered >> (u64::BITS - u64::BITS.ilog2())) as u32)
     }
 

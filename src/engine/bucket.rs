@@ -1,15 +1,16 @@
 //! One cache line of the index: seven tagged pointers and eight overflow counts.
 //!
 //! ```text
-//!  63           48 47                              6 5         1 0
-//! +---------------+---------------------------------+-----------+-----------+
-//! | fingerprint   | address of the session's header | 0         | tentative |   x 7
-//! +---------------+---------------------------------+-----------+-----------+
-//! | overflow 0 .. 7                                                         |
-//! +-------------------------------------------------------------------------+
+//!  63           48 47                              6 5    2    1      0
+//! +---------------+---------------------------------+------+------+-----------+
+//! | fingerprint   | address of the session's header | 0    | away | tentative |   x 7
+//! +---------------+---------------------------------+------+------+-----------+
+//! | overflow 0 .. 7                                                           |
+//! +---------------------------------------------------------------------------+
 //! ```
 //!
-//! A *tentative* pointer is a claim: lookups, takers and evictors pass it by. An *overflow count* says how many
+//! A *tentative* pointer is a claim: lookups, takers and evictors pass it by. Who stands *away* stands further along its path
+//! than in the first bucket; of all others is known, without their hash, which counts they have raised: none. An *overflow count* says how many
 //! sessions of its group (three bits of the hash) passed this bucket because it was full and stand further along their
 //! path; a search may stop where the count is zero. The counts are incremented before a slot is claimed and decremented
 //! after one is emptied, so that they are never too low for a session that can be found. They take the place of
@@ -35,6 +36,7 @@ pub(crate) const ADDRESS_BITS: u32 = 48;
 compile_error!("refrain keeps fingerprints in the upper 16 bits of 64-bit pointers");
 
 const TENTATIVE: usize = 1;
+const AWAY: usize = 2;
 const ADDRESS: usize = (1 << ADDRESS_BITS) - 64;
 
 /// What a slot holds.
@@ -44,20 +46,16 @@ pub(crate) struct Word(*mut Header);
 impl Word {
     pub(crate) const EMPTY: Self = Self(null_mut());
 
-    /// A claim on a slot, which no lookup sees.
-    pub(crate) fn tentative(raw: Raw, fingerprint: u16) -> Self {
-        Self(
-            raw.as_ptr()
-                .map_addr(|a| a | usize::from(fingerprint) << ADDRESS_BITS | TENTATIVE),
-        )
+    /// A session for all to see, in a slot at home or away.
+    pub(crate) fn published(raw: Raw, fingerprint: u16, is_away: bool) -> Self {
+        let away = if is_away { AWAY } else { 0 };
+        let fingerprint = usize::from(fingerprint) << ADDRESS_BITS;
+        Self(raw.as_ptr().map_addr(|a| a | fingerprint | away))
     }
 
-    /// The same pointer for all to see.
-    pub(crate) fn published(raw: Raw, fingerprint: u16) -> Self {
-        Self(
-            raw.as_ptr()
-                .map_addr(|a| a | usize::from(fingerprint) << ADDRESS_BITS),
-        )
+    /// The same as a claim on a slot, which no lookup sees.
+    pub(crate) fn tentative(self) -> Self {
+        Self(self.0.map_addr(|a| a | TENTATIVE))
     }
 
     #[inline(always)]
@@ -68,6 +66,12 @@ impl Word {
     #[inline(always)]
     pub(crate) fn is_tentative(self) -> bool {
         self.0.addr() & TENTATIVE != 0
+    }
+
+    /// Whether it stands behind the first bucket of its path.
+    #[inline(always)]
+    pub(crate) fn is_away(self) -> bool {
+        self.0.addr() & AWAY != 0
     }
 
     /// Whether it points to a session and is published.
@@ -129,10 +133,7 @@ impl Bucket {
         fingerprint: u16,
         is: impl Fn(Raw) -> bool,
     ) -> Option<(usize, Word, Raw)> {
-        let mut alike = 0_u32;
-        for slot in 0..SLOTS {
-            alike |= u32::from(self.load(slot).fingerprint() == fingerprint) << slot;
-        }
+        let (mut alike, _) = self.compare(fingerprint);
         while alike != 0 {
             let slot = alike.trailing_zeros() as usize;
             alike &= alike - 1;
@@ -144,6 +145,18 @@ impl Bucket {
             }
         }
         None
+    }
+
+    /// Which slots have this fingerprint, and which are empty: a bit for each.
+    #[inline(always)]
+    pub(crate) fn compare(&self, fingerprint: u16) -> (u32, u32) {
+        let (mut alike, mut empty) = (0, 0);
+        for slot in 0..SLOTS {
+            let word = self.load(slot);
+            alike |= u32::from(word.fingerprint() == fingerprint) << slot;
+            empty |= u32::from(word.is_empty()) << slot;
+        }
+        (alike, empty)
     }
 
     /// Replaces `old` by `new`, if it is still there.
@@ -208,14 +221,17 @@ mod tests {
         };
         let raw = Raw::new(&parts).unwrap();
         for fingerprint in [0, 1, 0x8000, u16::MAX] {
-            let tentative = Word::tentative(raw, fingerprint);
-            let published = Word::published(raw, fingerprint);
-            assert!(tentative.is_tentative() && !tentative.is_published());
-            assert!(published.is_published() && !published.is_tentative());
-            for word in [tentative, published] {
-                assert_eq!(word.raw(), Some(raw));
-                assert_eq!(word.fingerprint(), fingerprint);
-                assert!(!word.is_empty());
+            for is_away in [false, true] {
+                let published = Word::published(raw, fingerprint, is_away);
+                let tentative = published.tentative();
+                assert!(tentative.is_tentative() && !tentative.is_published());
+                assert!(published.is_published() && !published.is_tentative());
+                for word in [tentative, published] {
+                    assert_eq!(word.raw(), Some(raw));
+                    assert_eq!(word.fingerprint(), fingerprint);
+                    assert_eq!(word.is_away(), is_away);
+                    assert!(!word.is_empty());
+                }
             }
         }
         assert!(Word::EMPTY.is_empty() && !Word::EMPTY.is_published());

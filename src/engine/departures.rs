@@ -19,9 +19,13 @@ use crate::sync::{Condvar, Home, MODEL, Mutex, MutexGuard, lock, thread_token};
 
 use super::Engine;
 use super::header::Raw;
+use super::removed::Taken;
 
 /// Sessions in a batch: what one deferred closure and one pass of the listener handle.
 const BATCH: usize = if MODEL { 2 } else { 1024 };
+
+/// So many sessions before its turn, a session that is to be wiped is asked for from the memory.
+const AHEAD: usize = 4;
 
 /// Who hears of removals.
 pub(crate) trait Sink {
@@ -209,21 +213,44 @@ impl Departures {
 }
 
 impl Engine {
-    /// Takes what has left a shard, starts its grace period, and queues its callbacks. False if it can't, in a forked
-    /// child.
-    pub(super) fn collect(&self, shard: usize, departures: &Departures, sink: &impl Sink) -> bool {
+    /// Takes what has left the shards, each one's in the order in which it left. Their stacks are walked side by side: each
+    /// step along one of them waits for the memory, and so all do at once.
+    fn take_removed(&self) -> Vec<Raw> {
+        let stacks = self.shards.iter().map(|shard| shard.removed.take());
+        let mut stacks: Vec<(Taken, Vec<Raw>)> = stacks.map(|taken| (taken, Vec::new())).collect();
+        let mut more = true;
+        while more {
+            more = false;
+            for (stack, list) in &mut stacks {
+                if let Some(raw) = stack.next() {
+                    list.push(raw);
+                    more = true;
+                }
+            }
+        }
+        let mut all = Vec::with_capacity(stacks.iter().map(|(_, list)| list.len()).sum());
+        for (cells, (_, list)) in self.cells.shards.iter().zip(stacks) {
+            if !list.is_empty() {
+                // SAFETY: the stack's references are ours now.
+                let units = list.iter().map(|raw| unsafe { raw.units() }).sum();
+                self.cells.collected.add(units);
+                cells.collected.add(units);
+                all.extend(list.into_iter().rev());
+            }
+        }
+        all
+    }
+
+    /// Takes what has left, starts its grace period, and queues its callbacks. False if it can't, in a forked child.
+    pub(super) fn collect(&self, departures: &Departures, sink: &impl Sink) -> bool {
         // Under the lock of the limbo, so that two runs at once can't swap the order of two events.
         let Some(mut limbo) = departures.limbo() else {
             return false;
         };
-        let taken = self.shards[shard].removed.take();
+        let taken = self.take_removed();
         if taken.is_empty() {
             return true;
         }
-        // SAFETY: the stack's references are ours now.
-        let units = taken.iter().map(|raw| unsafe { raw.units() }).sum();
-        self.cells.collected.add(units);
-        self.cells.shards[shard].collected.add(units);
         let is_event = |raw: &&Raw| {
             // SAFETY: as above.
             let state = unsafe { raw.header() }.state.load();
@@ -291,7 +318,11 @@ impl Engine {
 
     fn let_go(&self, batch: &Batch) -> usize {
         let mut units = 0;
-        for &raw in &batch.sessions {
+        for (at, &raw) in batch.sessions.iter().enumerate() {
+            if let Some(ahead) = batch.sessions.get(at + AHEAD) {
+                // SAFETY: as below.
+                unsafe { ahead.prefetch() };
+            }
             // SAFETY: the batch owns this reference, and is let go once: it has just been taken out of the limbo.
             unsafe {
                 units += raw.units();
@@ -307,9 +338,7 @@ impl Engine {
     /// Sees everything out that has left, without waiting for readers: the caller is the last user of the engine.
     /// Callbacks are called on this thread.
     pub(crate) fn see_off(&self, departures: &Departures, sink: &impl Sink) {
-        for shard in 0..self.shards.len() {
-            self.collect(shard, departures, sink);
-        }
+        self.collect(departures, sink);
         departures.deliver(sink);
         let batches = std::mem::take(&mut lock(&departures.limbo).batches);
         for batch in batches {
@@ -321,11 +350,7 @@ impl Engine {
     /// stays where it is.
     pub(crate) fn abandon(&self, departures: &Departures) {
         departures.adopt();
-        let all = 0..self.shards.len();
-        if !all
-            .into_iter()
-            .all(|shard| self.collect(shard, departures, &Nobody))
-        {
+        if !self.collect(departures, &Nobody) {
             return;
         }
         let Some(mut limbo) = departures.limbo() else {

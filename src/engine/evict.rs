@@ -8,9 +8,9 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{MODEL, fence_after_rmw};
 
 use super::Engine;
-use super::age::{is_as_old_as, shares_position};
-use super::bucket::{SLOTS, Word};
-use super::header::{Header, Raw};
+use super::age::{shares_position, years};
+use super::bucket::Word;
+use super::header::Raw;
 use super::maintain::Work;
 use super::word::{Life, State};
 
@@ -203,60 +203,39 @@ impl Engine {
         (bucket, generation): (usize, u64),
         search: &mut Search,
     ) -> Option<Permit> {
-        let age = &self.shards[shard].age;
+        let part = &self.shards[shard];
         let mut victim = None;
         let mut more = false;
-        let mut found = [None; SLOTS];
-        let mut many = 0;
-        for place in self.shards[shard].table.published(bucket) {
-            // SAFETY: found in a slot under the guard.
-            let header = unsafe { place.2.header() };
-            // ORDERING: Relaxed. A hint; it was stored before the session was published.
-            let birth = header.birth.load(Ordering::Relaxed);
-            found[many] = Some((birth, place));
-            many += 1;
-        }
-        let years = |birth: u32| (generation as u32).wrapping_sub(birth) as i32;
-        for at in 0..many {
-            // The oldest of the bucket first: there may be some that are older than the ring, and that it does not know.
-            if victim.is_none() {
-                let rest = at..many;
-                let oldest = rest.max_by_key(|&other| found[other].map(|(birth, _)| years(birth)));
-                found.swap(at, oldest.unwrap_or(at));
-            }
-            let Some((birth, (slot, word, raw))) = found[at] else {
-                continue;
+        let mut passed = 0;
+        loop {
+            let (oldest, others) = self.oldest_in(shard, (bucket, generation), &mut passed);
+            let Some((slot, word, raw)) = oldest else {
+                break;
             };
-            // SAFETY: as above.
-            let header = unsafe { raw.header() };
-            let state = header.state.load();
-            if state.life() != Life::Live {
-                continue;
-            }
-            if !is_as_old_as(birth, generation) {
-                // A younger one whose generation has this very position, because this thread was slow: the bit was its.
-                if shares_position(birth, generation) {
-                    self.rejuvenate(shard, bucket, header);
-                }
-                continue;
-            }
-            if victim.is_some() {
-                more = true;
-                continue;
-            }
+            passed |= 1 << slot;
             if search.spared == Some(raw) {
                 // Noted again when the search is over: now, it might be met again and again.
                 search.spared_in = Some(bucket);
                 continue;
             }
-            let forgiven = state.is_visited() && header.state.forgive() && search.chances < CHANCES;
-            if forgiven && self.is_worth_keeping(raw, state, search.now) {
+            // SAFETY: found in a slot under the guard.
+            let state = &unsafe { raw.header() }.state;
+            let seen = state.load();
+            if seen.life() != Life::Live {
+                continue;
+            }
+            let forgiven = seen.is_visited() && state.forgive() && search.chances < CHANCES;
+            if forgiven && self.is_worth_keeping(raw, seen, search.now) {
                 search.chances += 1;
-                self.rejuvenate(shard, bucket, header);
+                self.rejuvenate(shard, bucket, slot);
                 continue;
             }
             match self.evict_found(guard, shard, (bucket, slot), (word, raw), search.now) {
-                Some(permit) if permit != Permit::NONE => victim = Some(permit),
+                Some(permit) if permit != Permit::NONE => {
+                    victim = Some(permit);
+                    more |= others;
+                    break;
+                }
                 // Another emptied the slot, and has the permit.
                 Some(_) => {}
                 // It was visited at this very moment, or is gone.
@@ -264,17 +243,51 @@ impl Engine {
             }
         }
         if more {
-            age.note(bucket, generation);
+            part.age.note(bucket, generation);
         }
         victim
     }
 
+    /// Of a bucket's sessions in slots that were not passed, the oldest that is as old as `generation`, and whether there are
+    /// others: there may be some that are older than the ring, and that it does not know.
+    fn oldest_in(
+        &self,
+        shard: usize,
+        (bucket, generation): (usize, u64),
+        passed: &mut u32,
+    ) -> (Option<(usize, Word, Raw)>, bool) {
+        let part = &self.shards[shard];
+        let mut oldest = None;
+        let mut age = -1;
+        let mut others = false;
+        for (slot, word, raw) in part.table.published(bucket) {
+            if *passed & 1 << slot != 0 {
+                continue;
+            }
+            let birth = part.age.birth(bucket, slot);
+            let years = years(birth, generation);
+            if years < 0 {
+                // A younger one whose generation has this very position, because this thread was slow: the bit was its.
+                if shares_position(birth, generation) {
+                    self.rejuvenate(shard, bucket, slot);
+                }
+                *passed |= 1 << slot;
+                continue;
+            }
+            others |= oldest.is_some();
+            if years > age {
+                (oldest, age) = (Some((slot, word, raw)), years);
+            }
+        }
+        (oldest, others)
+    }
+
     /// Lets a session be born again into the newest generation.
-    fn rejuvenate(&self, shard: usize, bucket: usize, header: &Header) {
+    fn rejuvenate(&self, shard: usize, bucket: usize, slot: usize) {
         let newest = self.newest_generation(shard);
-        // ORDERING: Relaxed. A hint.
-        header.birth.store(newest as u32, Ordering::Relaxed);
-        self.shards[shard].age.note(bucket, newest);
+        let age = &self.shards[shard].age;
+        age.born(bucket, slot, newest);
+        age.note(bucket, newest);
     }
 
     /// Evicts a session of the next bucket that has one: one that is expired or stale, else the oldest that was not
@@ -290,19 +303,17 @@ impl Engine {
         let buckets = part.table.len();
         for _ in 0..HAND_LOOKS.min(buckets) {
             let bucket = part.age.hand(buckets);
-            let newest = self.newest_generation(shard) as u32;
+            let newest = self.newest_generation(shard);
             let least = part
                 .table
                 .published(bucket)
                 .filter_map(|(slot, word, raw)| {
                     // SAFETY: found in a slot under the guard.
                     let header = unsafe { raw.header() };
-                    // ORDERING: Relaxed. A hint.
-                    let birth = header.birth.load(Ordering::Relaxed);
                     let state = header.state.load();
                     let live = state.life() == Life::Live && spared != Some(raw);
                     let worth = self.is_worth_keeping(raw, state, now);
-                    let age = newest.wrapping_sub(birth);
+                    let age = years(part.age.birth(bucket, slot), newest);
                     live.then_some(((!worth, !state.is_visited(), age), (slot, word, raw)))
                 })
                 .max_by_key(|(rank, _)| *rank);

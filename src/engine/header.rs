@@ -3,7 +3,7 @@
 //! ```text
 //!  0        32     40    48   52      56   60    64          96
 //! +--------+------+-----+----+-------+----+-----+-----------+-------------+---------+
-//! | id 32  |state |next |refs|context|len |birth| extras 32 | server name | payload |
+//! | id 32  |state |next |refs|context|len |  0  | extras 32 | server name | payload |
 //! +--------+------+-----+----+-------+----+-----+-----------+-------------+---------+
 //!  one cache line, always                        only if asked for
 //! ```
@@ -11,16 +11,17 @@
 //! A lookup touches the header line only; the payload's lines are its reader's. What few sessions need (a timeout of
 //! their own, an authentication deadline, a tag, a server name) lives in the extras, which most sessions don't have.
 
-use std::alloc::{Layout, alloc, dealloc};
+use std::alloc::Layout;
 use std::ptr::NonNull;
 
+use crate::blocks;
 use crate::budget::UNIT;
 use crate::clock::Time;
 use crate::engine::word::{AtomicState, State};
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{Alive, MODEL};
+use crate::sync::{Alive, MODEL, prefetch_to_write};
 
 /// The longest server name, as in TLS.
 const MAX_NAME: usize = 255;
@@ -52,8 +53,6 @@ pub(crate) struct Header {
     context: u32,
     /// The payload's length (24 bits), the upper bits of its cache's number (7), and [`EXTRAS`].
     len: u32,
-    /// The generation of adds in which it came, or got its last second chance: its age, for eviction.
-    pub(crate) birth: AtomicU32,
     alive: Alive,
 }
 
@@ -143,8 +142,7 @@ impl Raw {
         let front = extras.map_or(0, |_| size_of::<Extras>());
         let bytes = size_of::<Header>() + front + parts.name.len() + parts.payload.len();
         let layout = layout(bytes);
-        // SAFETY: the layout's size is not zero: it holds a header.
-        let memory = unsafe { alloc(layout) };
+        let memory = blocks::alloc(layout);
         let Some(header) = NonNull::new(memory.cast::<Header>()) else {
             return Err(Error::OutOfMemory {
                 bytes: layout.size(),
@@ -152,7 +150,7 @@ impl Raw {
         };
         if memory.addr() >> super::bucket::ADDRESS_BITS != 0 {
             // SAFETY: allocated just above with this layout.
-            unsafe { dealloc(memory, layout) };
+            unsafe { blocks::free(header.cast(), layout) };
             return Err(Error::AddressSpace);
         }
         let flag = if extras.is_some() { EXTRAS } else { 0 };
@@ -167,7 +165,6 @@ impl Raw {
                 refs: AtomicU32::new(1),
                 context: parts.context,
                 len: parts.payload.len() as u32 | owner | flag,
-                birth: AtomicU32::new(0),
                 alive: Alive::new(),
             });
             let mut at = memory.add(size_of::<Header>());
@@ -404,7 +401,20 @@ impl Raw {
         // SAFETY: allocated in `new` with the same layout, freed once.
         #[cfg(not(any(refrain_loom, refrain_shuttle)))]
         unsafe {
-            dealloc(self.0.as_ptr().cast::<u8>(), layout);
+            blocks::free(self.0.cast(), layout);
+        }
+    }
+
+    /// Asks for its lines, to be written to, without waiting for any but the header.
+    ///
+    /// # Safety
+    ///
+    /// The memory must be alive.
+    pub(crate) unsafe fn prefetch(self) {
+        // SAFETY: passed on to the caller.
+        let size = unsafe { self.layout() }.size();
+        for line in (0..size).step_by(UNIT) {
+            prefetch_to_write(self.0.as_ptr().wrapping_byte_add(line));
         }
     }
 

@@ -15,7 +15,7 @@ use crate::sync::fence_after_rmw;
 use super::Engine;
 use super::bucket::Word;
 use super::header::Raw;
-use super::table::{Path, Place};
+use super::table::{Path, Place, Table};
 use super::word::{Life, Owed, State};
 
 /// What became of an attempt to end a session that was found by its id.
@@ -358,9 +358,14 @@ impl Engine {
         when: impl Fn(State) -> bool,
     ) -> Option<Permit> {
         // SAFETY: found in a slot under the guard.
-        let (header, id, context) = unsafe { (raw.header(), raw.session_id(), raw.context()) };
-        let (_, path) = self.route(&id, context);
-        let place = self.shards[shard].table.place(&path, bucket, slot)?;
+        let header = unsafe { raw.header() };
+        let (path, place) = if word.is_away() {
+            // SAFETY: as above.
+            let (_, path) = unsafe { self.route(&raw.session_id(), raw.context()) };
+            (path, self.shards[shard].table.place(&path, bucket, slot)?)
+        } else {
+            (Path::home_only(bucket), Table::place_at_home(bucket, slot))
+        };
         let owed = header.state.end(cause, when).ok()?;
         Some(self.finish(guard, shard, &path, (place, word, raw), cause, owed))
     }

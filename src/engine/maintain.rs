@@ -183,7 +183,6 @@ impl Engine {
     ) -> Maintained {
         let now = self.clock.refresh();
         let mut done = Maintained::default();
-        let mut collects = true;
         // ORDERING: Acquire; partner: the Release in `note_invalidation`.
         let invalidations = self.invalidations.load(Ordering::Acquire);
         for shard in 0..self.shards.len() {
@@ -203,8 +202,8 @@ impl Engine {
                 done.swept += work.ended;
             }
             done.swept += self.trim(shard, now);
-            collects = collects && self.collect(shard, departures, sink);
         }
+        self.collect(departures, sink);
         if expire && !done.more {
             self.note_caught_up(now, invalidations);
         }
@@ -331,8 +330,6 @@ impl Engine {
     }
 
     pub(crate) fn collect_all(&self, departures: &Departures, sink: &impl Sink) {
-        for shard in 0..self.shards.len() {
-            self.collect(shard, departures, sink);
-        }
+        self.collect(departures, sink);
     }
 }

@@ -47,6 +47,10 @@ pub(crate) const MAX_SHARDS: usize = 1 << table::SHARD_BITS;
 /// Slots for each entry of capacity, times 100: tables are built for a load of 0.55.
 const SLOTS_PER_100: usize = 182;
 
+/// Memory units that may well be on their way out, before anybody is woken: a megabyte. What goes round in the second-level
+/// cache is wiped, and filled again, in a third of the time.
+const IN_FLIGHT: u64 = 1 << 14;
+
 /// What an engine is built from. All of it has been checked by the builder.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -174,7 +178,7 @@ impl Engine {
             cache: plan.cache,
             backlog: plan.backlog,
             crowded: AtomicBool::new(false),
-            wake_at: (plan.backlog / (2 * plan.shards as u64)).max(1),
+            wake_at: (plan.backlog.min(IN_FLIGHT) / (2 * plan.shards as u64)).max(1),
             maintainer: OnceLock::new(),
             max_session: plan.max_session,
             home: Home::here(),

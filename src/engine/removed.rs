@@ -46,23 +46,31 @@ impl Removed {
         }
     }
 
-    /// Takes everything, in the order in which it was pushed; the references to the sessions go to the caller.
-    pub(crate) fn take(&self) -> Vec<Raw> {
+    /// Takes everything; the references to the sessions go to the caller, who walks over them once.
+    pub(crate) fn take(&self) -> Taken {
         // ORDERING: Relaxed; only a hint that there is nothing. What it misses is found the next time.
         if self.head.load(Ordering::Relaxed).is_null() {
-            return Vec::new();
+            return Taken(null_mut());
         }
         // ORDERING: Acquire; partner: the Release in every `push` on the stack, which are one release sequence.
-        let mut at = self.head.swap(null_mut(), Ordering::Acquire);
-        let mut taken = Vec::new();
-        while let Some(raw) = Raw::from_ptr(at) {
-            // SAFETY: what was on the stack carries the cache's reference, which is the caller's now.
-            let header = unsafe { raw.header() };
-            // ORDERING: Relaxed; acquired with the swap.
-            at = header.next.load(Ordering::Relaxed);
-            taken.push(raw);
-        }
-        taken.reverse();
-        taken
+        Taken(self.head.swap(null_mut(), Ordering::Acquire))
+    }
+}
+
+/// What was on a stack, the last one first.
+#[derive(Debug)]
+pub(crate) struct Taken(*mut Header);
+
+impl Iterator for Taken {
+    type Item = Raw;
+
+    #[inline]
+    fn next(&mut self) -> Option<Raw> {
+        let raw = Raw::from_ptr(self.0)?;
+        // SAFETY: what was on the stack carries the cache's reference, which is the caller's now; it is passed on below.
+        let header = unsafe { raw.header() };
+        // ORDERING: Relaxed; acquired with the swap.
+        self.0 = header.next.load(Ordering::Relaxed);
+        Some(raw)
     }
 }

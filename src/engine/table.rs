@@ -9,7 +9,7 @@ use crate::engine::header::Raw;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::Guard;
-use crate::sync::MODEL;
+use crate::sync::{MODEL, prefetch};
 use crate::zeroed::Array;
 
 /// Buckets on the longest path. At the load that tables are built for, about one id in 10^10 would need more.
@@ -28,15 +28,32 @@ pub(crate) struct Path {
     fingerprint: u16,
 }
 
+impl Path {
+    /// Enough of the path of a session that stands in its first bucket to find and leave it there.
+    pub(crate) fn home_only(bucket: usize) -> Self {
+        Self {
+            home: bucket,
+            step: 0,
+            group: 0,
+            fingerprint: 0,
+        }
+    }
+}
+
 /// One slot on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     hop: usize,
     pub(crate) bucket: usize,
-    slot: usize,
+    pub(crate) slot: usize,
 }
 
 impl Place {
+    /// Whether it is behind the first bucket of the path.
+    pub(crate) fn is_away(self) -> bool {
+        self.hop > 0
+    }
+
     /// Its rank on the path: the lower of two claims wins.
     fn rank(self) -> (usize, usize) {
         (self.hop, self.slot)
@@ -123,12 +140,7 @@ impl Table {
     #[inline(always)]
     pub(crate) fn home(&self, path: &Path) -> &Bucket {
         let bucket = &self.buckets[path.home];
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect but on caches; the address is that of a live bucket.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>((&raw const *bucket).cast());
-        }
+        prefetch(bucket);
         bucket
     }
 
@@ -216,7 +228,13 @@ impl Table {
         id: &SessionId,
         context: u32,
     ) -> Scan {
-        if let Some((place, word, raw)) = self.find(guard, path, id, context) {
+        let home = self.home(path);
+        let (alike, empty) = home.compare(path.fingerprint);
+        if alike & !empty == 0 && !home.overflows(path.group) && empty != 0 {
+            let slot = empty.trailing_zeros() as usize;
+            return Scan::Free(Self::place_at_home(path.home, slot));
+        }
+        if let Some((place, word, raw)) = self.find_from(home, guard, path, id, context) {
             return Scan::Published(place, word, raw);
         }
         let mut at = path.home;
@@ -243,6 +261,13 @@ impl Table {
         context: u32,
         own: Place,
     ) -> Rival {
+        let home = &self.buckets[path.home];
+        if own.hop == 0 {
+            let (alike, empty) = home.compare(path.fingerprint);
+            if alike & !empty == 1 << own.slot && !home.overflows(path.group) {
+                return Rival::None;
+            }
+        }
         let mut higher = None;
         let mut at = path.home;
         for hop in 0..self.hops {
@@ -346,6 +371,15 @@ impl Table {
             let raw = word.raw().filter(|_| word.is_published())?;
             Some((slot, word, raw))
         })
+    }
+
+    /// The place of a session at home, which was found by its bucket.
+    pub(crate) fn place_at_home(bucket: usize, slot: usize) -> Place {
+        Place {
+            hop: 0,
+            bucket,
+            slot,
+        }
     }
 
     /// A slot that was found by its bucket, as a place on the path of the session in it.

@@ -1,0 +1,84 @@
+//! Memory of sessions that are gone, kept for sessions to come.
+//!
+//! Accept threads build sessions, and the maintainer frees them. A general allocator takes a lock to free what another
+//! thread has allocated, and then adds wait for that lock, the only one on their way. So blocks go round: wiped, sorted by
+//! their number of cache lines, through a *magazine* of each thread and a *depot* that all share (Bonwick and Adams,
+//! "Magazines and Vmem", USENIX 2001).
+//!
+//! ```text
+//! session freed --> magazine of the thread --chain--> depot --chain--> magazine of the thread --> session built
+//! ```
+//!
+//! What does not fit into them goes back to the allocator, and what they do not have comes from it.
+
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+mod pool;
+
+use std::ptr::null_mut;
+
+use crate::sync::atomic::{AtomicPtr, Ordering};
+
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+pub(crate) use pool::{alloc, free};
+#[cfg(any(refrain_loom, refrain_shuttle))]
+pub(crate) use unkept::{alloc, free};
+
+/// A block that is kept: zeros, but for its first word.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) next: *mut Self,
+}
+
+/// Room for one chain of blocks. None is ever taken apart here, so there is no ABA.
+#[derive(Debug)]
+pub(crate) struct Shelf(AtomicPtr<Block>);
+
+impl Shelf {
+    #[cfg(not(any(refrain_loom, refrain_shuttle)))]
+    const fn new() -> Self {
+        Self(AtomicPtr::new(null_mut()))
+    }
+
+    /// Puts a chain here, if there is none. Wait-free.
+    pub(crate) fn put(&self, chain: *mut Block) -> bool {
+        // ORDERING: Relaxed. A look, so that a shelf in use is not written to; the compare-and-swap decides.
+        if !self.0.load(Ordering::Relaxed).is_null() {
+            return false;
+        }
+        // ORDERING: Release; partner: the Acquire in `take`. The links, and all that was done with the blocks before.
+        // Relaxed on failure: another shelf will do.
+        self.0
+            .compare_exchange(null_mut(), chain, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Takes the chain that is here; null if there is none. Wait-free.
+    pub(crate) fn take(&self) -> *mut Block {
+        // ORDERING: Relaxed. A look, as in `put`.
+        if self.0.load(Ordering::Relaxed).is_null() {
+            return null_mut();
+        }
+        // ORDERING: Acquire; partner: the Release in `put`.
+        self.0.swap(null_mut(), Ordering::Acquire)
+    }
+}
+
+/// Under the checkers no block is kept.
+#[cfg(any(refrain_loom, refrain_shuttle))]
+mod unkept {
+    use std::alloc::{self, Layout};
+    use std::ptr::NonNull;
+
+    pub(crate) fn alloc(layout: Layout) -> *mut u8 {
+        // SAFETY: the layout's size is not zero: it holds a header.
+        unsafe { alloc::alloc(layout) }
+    }
+
+    /// # Safety
+    ///
+    /// From [`alloc`], with this layout.
+    pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: passed on to the caller.
+        unsafe { alloc::dealloc(memory.as_ptr(), layout) }
+    }
+}

@@ -1,0 +1,213 @@
+//! The magazines and the depot.
+
+use std::alloc::{self, Layout};
+use std::cell::Cell;
+use std::ptr::{NonNull, null_mut};
+
+use super::{Block, Shelf};
+use crate::budget::UNIT;
+use crate::sync::{CachePadded, Counter, THREAD_NUMBERS, prefetch_to_write, thread_number};
+
+/// Whether any block is kept: not where tools want to see what becomes of each.
+const KEEPS: bool = !cfg!(any(miri, refrain_modelled, refrain_unpooled));
+
+/// The largest blocks that are kept, in lines.
+const LINES: usize = 64;
+
+/// Blocks in a chain, and their bytes, at most.
+const LINKS: usize = 64;
+const CHAIN: usize = 16 << 10;
+
+/// Bytes in the depot, and chains of one size there, at most.
+const DEPOT: u64 = 4 << 20;
+const SHELVES: usize = 128;
+
+/// How many blocks of so many lines are a chain.
+static LINKS_OF: [usize; LINES + 1] = {
+    let mut links = [0; LINES + 1];
+    let mut lines = 1;
+    while lines <= LINES {
+        let fit = CHAIN / (lines * UNIT);
+        links[lines] = if fit < LINKS { fit } else { LINKS };
+        lines += 1;
+    }
+    links
+};
+
+/// What a thread keeps of one size.
+struct Magazine {
+    /// Where blocks are taken from and given to.
+    open: Cell<*mut Block>,
+    len: Cell<usize>,
+    /// A chain, or null.
+    full: Cell<*mut Block>,
+    /// How many blocks come from the allocator before the depot is asked again.
+    pause: Cell<usize>,
+}
+
+/// What there is of one size. Who gets a thread's number gets what its last owner has left.
+struct Size {
+    magazines: [CachePadded<Magazine>; THREAD_NUMBERS],
+    shelves: [Shelf; SHELVES],
+}
+
+// SAFETY: only the one living thread that has a number touches its magazines, and numbers are handed on with Release and
+// Acquire. Shelves are atomic.
+unsafe impl Sync for Size {}
+
+static SIZES: [Size; LINES + 1] = [const { Size::new() }; LINES + 1];
+
+/// Bytes in the depot.
+static HELD: Counter = Counter::new(0);
+
+impl Size {
+    const fn new() -> Self {
+        Self {
+            magazines: [const { CachePadded::new(Magazine::new()) }; THREAD_NUMBERS],
+            shelves: [const { Shelf::new() }; SHELVES],
+        }
+    }
+
+    /// A chain from the depot, or null.
+    fn fetch(&self, bytes: u64) -> *mut Block {
+        let chains = self.shelves.iter().map(Shelf::take);
+        let chain = chains.into_iter().find(|chain| !chain.is_null());
+        if chain.is_some() {
+            HELD.sub(bytes);
+        }
+        chain.unwrap_or(null_mut())
+    }
+
+    /// Puts a chain into the depot. False if it is full.
+    fn store(&self, chain: *mut Block, bytes: u64) -> bool {
+        let stored = HELD.add(bytes) + bytes <= DEPOT && self.shelves.iter().any(|s| s.put(chain));
+        if !stored {
+            HELD.sub(bytes);
+        }
+        stored
+    }
+}
+
+impl Magazine {
+    const fn new() -> Self {
+        Self {
+            open: Cell::new(null_mut()),
+            len: Cell::new(0),
+            full: Cell::new(null_mut()),
+            pause: Cell::new(0),
+        }
+    }
+
+    /// A block, or null.
+    #[inline]
+    fn take(&self, size: &Size, lines: usize) -> *mut Block {
+        if self.open.get().is_null() && !self.refill(size, lines) {
+            return null_mut();
+        }
+        let block = self.open.get();
+        // SAFETY: a block of the magazine's is this thread's alone, and holds the next one's address.
+        let next = unsafe { (*block).next };
+        self.open.set(next);
+        self.len.set(self.len.get() - 1);
+        // Another thread has wiped it.
+        for line in 0..lines {
+            prefetch_to_write(next.wrapping_byte_add(line * UNIT));
+        }
+        block
+    }
+
+    /// Makes the open chain a whole one.
+    #[cold]
+    fn refill(&self, size: &Size, lines: usize) -> bool {
+        let mut chain = self.full.replace(null_mut());
+        if chain.is_null() {
+            if let Some(less) = self.pause.get().checked_sub(1) {
+                self.pause.set(less);
+                return false;
+            }
+            chain = size.fetch(bytes(lines));
+        }
+        if chain.is_null() {
+            self.pause.set(LINKS_OF[lines]);
+            return false;
+        }
+        self.open.set(chain);
+        self.len.set(LINKS_OF[lines]);
+        true
+    }
+
+    /// Keeps a block; returns a chain that is too many, or null.
+    ///
+    /// # Safety
+    ///
+    /// The block is so many lines long, the caller's alone, and not used by it any more.
+    #[inline]
+    unsafe fn give(&self, size: &Size, lines: usize, block: *mut Block) -> *mut Block {
+        let mut surplus = null_mut();
+        if self.len.get() == LINKS_OF[lines] {
+            surplus = self.full.replace(self.open.replace(null_mut()));
+            self.len.set(0);
+            if !surplus.is_null() && size.store(surplus, bytes(lines)) {
+                surplus = null_mut();
+            }
+        }
+        // SAFETY: a block is at least a line long, and aligned to one.
+        unsafe { (*block).next = self.open.get() };
+        self.open.set(block);
+        self.len.set(self.len.get() + 1);
+        surplus
+    }
+}
+
+/// The bytes of a chain.
+fn bytes(lines: usize) -> u64 {
+    (LINKS_OF[lines] * lines * UNIT) as u64
+}
+
+/// The size and the calling thread's magazine for blocks that are kept.
+#[inline]
+fn kept(layout: Layout) -> Option<(&'static Size, &'static Magazine, usize)> {
+    let lines = layout.size() / UNIT;
+    if !KEEPS || lines > LINES {
+        return None;
+    }
+    let size = &SIZES[lines];
+    Some((size, &size.magazines[thread_number()?], lines))
+}
+
+/// Memory for a session, of a line or more in whole lines: some that was kept, or the allocator's. Null if that has none.
+#[inline]
+pub(crate) fn alloc(layout: Layout) -> *mut u8 {
+    debug_assert!(layout.size() >= UNIT && layout.size() % UNIT == 0 && layout.align() == UNIT);
+    if let Some((size, magazine, lines)) = kept(layout) {
+        let block = magazine.take(size, lines);
+        if !block.is_null() {
+            return block.cast();
+        }
+    }
+    // SAFETY: the layout's size is not zero.
+    unsafe { alloc::alloc(layout) }
+}
+
+/// Keeps wiped memory for another session, or gives it back to the allocator.
+///
+/// # Safety
+///
+/// It is from [`alloc`], with this layout, and not used any more.
+#[inline]
+pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
+    let Some((size, magazine, lines)) = kept(layout) else {
+        // SAFETY: passed on to the caller: what is not kept is the allocator's.
+        return unsafe { alloc::dealloc(memory.as_ptr(), layout) };
+    };
+    // SAFETY: passed on to the caller.
+    let mut surplus = unsafe { magazine.give(size, lines, memory.as_ptr().cast()) };
+    while !surplus.is_null() {
+        let block = surplus;
+        // SAFETY: the chain is of this layout, all of it from the allocator at first, and nobody else's any more.
+        unsafe {
+            surplus = (*block).next;
+            alloc::dealloc(block.cast(), layout);
+        }
+    }
+}
