@@ -397,10 +397,10 @@ impl SessionCache {
 }
 
 impl Core {
-    /// The cache's timeout for sessions without one of their own.
-    fn timeout(&self) -> std::time::Duration {
+    /// The timeout of sessions without one of their own, in milliseconds.
+    fn timeout(&self) -> u64 {
         // ORDERING: Relaxed. A number on its own.
-        std::time::Duration::from_millis(self.timeout.load(Ordering::Relaxed))
+        self.timeout.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -411,8 +411,8 @@ impl Core {
 
     /// Gives a session its timeout again, under `UPDATE_TIME`. Writes only if that gains a clock's step.
     fn touch(&self, session: &Session, now: Time) {
-        let timeout = session.timeout().unwrap_or_else(|| self.timeout());
-        let deadline = (now + timeout).min(session.not_after());
+        // SAFETY: the handle is a reference.
+        let deadline = unsafe { session.raw().extras() }.deadline(now, self.timeout());
         if deadline > session.deadline() {
             // SAFETY: the caller has a handle or a pin.
             let header = unsafe { session.raw().header() };

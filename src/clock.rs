@@ -51,6 +51,11 @@ impl Time {
         self.0
     }
 
+    /// So many milliseconds later; saturates at [`Time::MAX`].
+    pub(crate) const fn after(self, millis: u64) -> Self {
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
     /// How much later than `earlier` this is; zero if it is not.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -63,11 +68,7 @@ impl Add<Duration> for Time {
     /// Saturates at [`Time::MAX`]. Durations are rounded up to a whole millisecond.
     fn add(self, duration: Duration) -> Self {
         let millis = duration.as_nanos().div_ceil(1_000_000);
-        Self::from_millis(
-            u64::try_from(millis)
-                .unwrap_or(u64::MAX)
-                .saturating_add(self.0),
-        )
+        self.after(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 }
 

@@ -67,6 +67,11 @@ impl SessionId {
         self.0.as_bytes()
     }
 
+    /// The id that was taken apart by [`padded`](Self::padded) and [`len`](Self::len).
+    pub(crate) fn from_padded(bytes: [u8; MAX_LEN], len: u8) -> Self {
+        Self(Short { bytes, len })
+    }
+
     pub(crate) fn padded(&self) -> &[u8; MAX_LEN] {
         &self.0.bytes
     }

@@ -19,8 +19,8 @@ const LINKS: usize = 64;
 const CHAIN: usize = 16 << 10;
 
 /// Bytes in the depot, and chains of one size there, at most.
-const DEPOT: u64 = 4 << 20;
-const SHELVES: usize = 128;
+const DEPOT: u64 = 8 << 20;
+const SHELVES: usize = 512;
 
 /// How many blocks of so many lines are a chain.
 static LINKS_OF: [usize; LINES + 1] = {
@@ -48,6 +48,8 @@ struct Magazine {
 /// What there is of one size. Who gets a thread's number gets what its last owner has left.
 struct Size {
     magazines: [CachePadded<Magazine>; THREAD_NUMBERS],
+    /// About how many of the shelves are in use: the first ones, about.
+    chains: CachePadded<Counter>,
     shelves: [Shelf; SHELVES],
 }
 
@@ -64,24 +66,31 @@ impl Size {
     const fn new() -> Self {
         Self {
             magazines: [const { CachePadded::new(Magazine::new()) }; THREAD_NUMBERS],
+            chains: CachePadded::new(Counter::new(0)),
             shelves: [const { Shelf::new() }; SHELVES],
         }
     }
 
-    /// A chain from the depot, or null.
+    /// A chain from the depot, or null. Lock-free, and as a rule one or two looks.
     fn fetch(&self, bytes: u64) -> *mut Block {
-        let chains = self.shelves.iter().map(Shelf::take);
-        let chain = chains.into_iter().find(|chain| !chain.is_null());
+        let used = (self.chains.value() as usize).min(SHELVES);
+        let down = (0..used).rev().chain(used..SHELVES);
+        let found = down.map(|at| self.shelves[at].take());
+        let chain = found.into_iter().find(|chain| !chain.is_null());
         if chain.is_some() {
+            self.chains.sub(1);
             HELD.sub(bytes);
         }
         chain.unwrap_or(null_mut())
     }
 
-    /// Puts a chain into the depot. False if it is full.
+    /// Puts a chain into the depot; false if that is full. As [`fetch`](Self::fetch).
     fn store(&self, chain: *mut Block, bytes: u64) -> bool {
-        let stored = HELD.add(bytes) + bytes <= DEPOT && self.shelves.iter().any(|s| s.put(chain));
+        let used = (self.chains.add(1) as usize).min(SHELVES);
+        let mut up = (used..SHELVES).chain((0..used).rev());
+        let stored = HELD.add(bytes) + bytes <= DEPOT && up.any(|at| self.shelves[at].put(chain));
         if !stored {
+            self.chains.sub(1);
             HELD.sub(bytes);
         }
         stored

@@ -72,7 +72,7 @@ impl SessionCache {
     /// How long sessions without a timeout of their own live.
     #[doc(alias = "SSL_CTX_get_timeout")]
     pub fn timeout(&self) -> Duration {
-        self.core.timeout()
+        Duration::from_millis(self.core.timeout())
     }
 
     /// Changes it, for sessions added from now on. Zero means expired at once; what is too long for the clock means

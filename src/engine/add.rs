@@ -136,8 +136,9 @@ enum Landed {
 }
 
 impl Engine {
-    /// Adds a session. The handle becomes the cache's reference.
-    pub(crate) fn add(&self, session: Session, timeout: std::time::Duration, now: Time) -> Added {
+    /// Adds a session, which has so many milliseconds if it has no timeout of its own. The handle becomes the cache's
+    /// reference.
+    pub(crate) fn add(&self, session: Session, timeout: u64, now: Time) -> Added {
         match self.try_add(session, timeout, now) {
             Ok(added) => added,
             Err(reason) => {
@@ -156,11 +157,12 @@ impl Engine {
     pub(crate) fn deadline(
         &self,
         session: &Session,
-        timeout: std::time::Duration,
+        timeout: u64,
         now: Time,
     ) -> Result<Time, NotCached> {
+        let raw = session.raw();
         // SAFETY: the handle is a reference.
-        let (header, context) = unsafe { (session.raw().header(), session.raw().context()) };
+        let (header, context, extras) = unsafe { (raw.header(), raw.context(), raw.extras()) };
         if !header.is_owned_by(self.cache) || !self.contexts.is_current(context) {
             return Err(NotCached::Stale);
         }
@@ -168,8 +170,7 @@ impl Engine {
         if session.memory() > self.max_session.min(limit) {
             return Err(NotCached::TooLarge);
         }
-        let timeout = session.timeout().unwrap_or(timeout);
-        let deadline = (now + timeout).min(session.not_after());
+        let deadline = extras.deadline(now, timeout);
         if now < deadline {
             Ok(deadline)
         } else {
@@ -177,12 +178,7 @@ impl Engine {
         }
     }
 
-    fn try_add(
-        &self,
-        session: Session,
-        timeout: std::time::Duration,
-        now: Time,
-    ) -> Result<Added, NotCached> {
+    fn try_add(&self, session: Session, timeout: u64, now: Time) -> Result<Added, NotCached> {
         let raw = session.raw();
         // SAFETY: the handle is a reference; the guard below takes over when it has become the cache's.
         let (header, context, id, units) =

@@ -134,8 +134,7 @@ impl Engine {
     }
 
     fn shards_from(&self, first: usize) -> impl Iterator<Item = usize> {
-        let all = self.shards.len();
-        (0..all).map(move |i| (first + i) % all)
+        (first..self.shards.len()).chain(0..first)
     }
 
     /// Evicts one session, from this shard if it has one, else from the next that does.
@@ -159,9 +158,6 @@ impl Engine {
         spared: Option<Raw>,
         now: Time,
     ) -> Option<Permit> {
-        if self.cells.shards[shard].live() == 0 {
-            return None;
-        }
         let mut search = Search {
             spared,
             spared_in: None,
@@ -186,7 +182,10 @@ impl Engine {
             let age = &self.shards[shard].age;
             age.note(bucket, self.newest_generation(shard));
         }
-        victim.or_else(|| self.evict_by_hand(guard, shard, spared, now))
+        if victim.is_some() || self.cells.shards[shard].live() == 0 {
+            return victim;
+        }
+        self.evict_by_hand(guard, shard, spared, now)
     }
 
     fn newest_generation(&self, shard: usize) -> u64 {

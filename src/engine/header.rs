@@ -80,6 +80,15 @@ impl Extras {
         tag: 0,
         name_len: 0,
     };
+
+    /// When it ends, if it begins now and others have so many milliseconds.
+    pub(crate) fn deadline(&self, now: Time, timeout: u64) -> Time {
+        let timeout = match self.timeout {
+            Self::NO_TIMEOUT => timeout,
+            own => own,
+        };
+        now.after(timeout).min(self.not_after)
+    }
 }
 
 /// Everything that a new session is made from.
@@ -218,7 +227,8 @@ impl Raw {
     /// The memory must be alive.
     pub(crate) unsafe fn session_id(self) -> SessionId {
         // SAFETY: passed on to the caller.
-        SessionId::new(unsafe { self.id() }).expect("a session's id has a valid length")
+        let header = unsafe { self.header() };
+        SessionId::from_padded(header.id, header.state.load().id_len())
     }
 
     /// The number of the context that it was built for.

@@ -263,8 +263,8 @@ impl Table {
     ) -> Rival {
         let home = &self.buckets[path.home];
         if own.hop == 0 {
-            let (alike, empty) = home.compare(path.fingerprint);
-            if alike & !empty == 1 << own.slot && !home.overflows(path.group) {
+            let (alike, _) = home.compare(path.fingerprint);
+            if alike == 1 << own.slot && !home.overflows(path.group) {
                 return Rival::None;
             }
         }

@@ -18,9 +18,12 @@ pub mod model;
 pub(crate) const LEVELS: usize = if MODEL { 2 } else { 3 };
 const LAST: usize = LEVELS - 1;
 
+/// A ring's positions are a power of two, of which this is the logarithm.
+const BITS: u32 = RING.trailing_zeros();
+
 /// Ticks that one position of a level spans.
 const fn span(level: usize) -> u64 {
-    RING.pow(level as u32)
+    1 << (BITS * level as u32)
 }
 
 /// Ticks that the whole wheel spans.
@@ -85,9 +88,8 @@ impl Wheel {
     /// Level, position and the tick at which that position comes up.
     fn place(due: u64, cursor: u64) -> (usize, u64, u64) {
         let due = due.clamp(cursor + 1, cursor + REACH);
-        let level = (0..LAST)
-            .find(|&level| due - cursor < span(level + 1))
-            .unwrap_or(LAST);
+        let level = ((due - cursor).ilog2() / BITS) as usize;
+        let level = level.min(LAST);
         // What lies a level's span ahead has a position that has not come up yet.
         let position = due / span(level);
         (level, position, position * span(level))
