@@ -27,7 +27,7 @@ use super::Engine;
 use super::bucket::Word;
 use super::header::Raw;
 use super::leave::Standing;
-use super::table::{Claim, Path, Place, Rival, Scan, Table};
+use super::table::{Claim, Path, Place, Rival, Scan};
 use super::word::{Begin, Life, Owed};
 
 /// Times that an add begins, because another was in its way.
@@ -301,7 +301,7 @@ impl Add<'_> {
 
     /// What is going to stand in a slot.
     fn word(&self, place: Place) -> Word {
-        Word::published(self.raw, Table::fingerprint(&self.path), place.is_away())
+        Word::published(self.raw, self.path.fingerprint(), place.is_away())
     }
 
     /// Notes the age of what is going to stand in a slot, before it can be found there.

@@ -140,10 +140,16 @@ impl Age {
     }
 }
 
-/// By how many generations a birth lies before a generation: negative for a younger one. Births are bytes, so it is counted
-/// round a circle of 256, which is four times round the ring.
-pub(crate) fn years(birth: u8, generation: u64) -> i8 {
-    (generation as u8).wrapping_sub(birth) as i8
+/// Births after the newest generation that was seen are thought possible up to so many generations.
+const SLACK: u8 = 16;
+
+/// How old a birth is in the newest generation, in generations; less than nothing if it is newer still.
+///
+/// Births are bytes, so this goes round a circle of 256, which is nearly four times round the ring. What grows older than that
+/// is taken for young.
+#[inline]
+pub(crate) fn years(birth: u8, newest: u64) -> i32 {
+    i32::from((newest as u8).wrapping_add(SLACK).wrapping_sub(birth)) - i32::from(SLACK)
 }
 
 /// Whether the generation of a birth has the same position in the ring.
@@ -205,7 +211,7 @@ mod tests {
         // Generation 0 shares its position with 64, 128 and 192.
         let (bucket, generation) = age.oldest(200).unwrap();
         assert_eq!((bucket, generation % RING), (0, 0));
-        assert!(years(0, generation) >= 0);
+        assert!(years(0, 200) >= (200 - generation) as i32);
     }
 
     #[test]
@@ -220,8 +226,8 @@ mod tests {
     fn births_compare_round_the_circle() {
         assert_eq!((years(u8::MAX, 256), years(1, 255)), (1, -2));
         assert_eq!(
-            (years(7, 7), years(7, 7 + 127), years(7, 7 + 128)),
-            (0, 127, -128)
+            (years(7, 7), years(7, 7 + 239), years(7, 7 + 240)),
+            (0, 239, -16)
         );
         assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }

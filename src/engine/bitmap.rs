@@ -100,7 +100,7 @@ impl Bitmaps {
         }
         let scattered = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let word = (((scattered >> 32) * self.per_position as u64) >> 32) as usize;
-        (word, (scattered >> (u64::BITS - u64::BITS.ilog2())) as u32)
+        (word, (scattered >> 16) as u32 % u64::BITS)
     }
 
     /// A word as it is, for the wheel's model.

@@ -92,6 +92,30 @@ impl Word {
     }
 }
 
+/// Some slots of a bucket, four bits for each, of which the highest tells. From the lowest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots(u32);
+
+impl Slots {
+    /// Whether it is this one and no other.
+    #[inline(always)]
+    pub(crate) fn is_only(self, slot: usize) -> bool {
+        self.0 == 8 << (4 * slot)
+    }
+}
+
+impl Iterator for Slots {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let slot = self.0.trailing_zeros() / 4;
+        let found = self.0 != 0;
+        self.0 &= self.0.wrapping_sub(1);
+        found.then_some(slot as usize)
+    }
+}
+
 /// Seven slots and their overflow counts, one line.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -133,12 +157,9 @@ impl Bucket {
         fingerprint: u16,
         is: impl Fn(Raw) -> bool,
     ) -> Option<(usize, Word, Raw)> {
-        let (mut alike, _) = self.compare(fingerprint);
-        while alike != 0 {
-            let slot = alike.trailing_zeros() as usize;
-            alike &= alike - 1;
+        for slot in self.alike(fingerprint) {
             let word = self.load(slot);
-            if word.fingerprint() == fingerprint && word.is_published() {
+            if word.fingerprint() == fingerprint && !word.is_tentative() {
                 if let Some(raw) = word.raw().filter(|&raw| is(raw)) {
                     return Some((slot, word, raw));
                 }
@@ -147,16 +168,66 @@ impl Bucket {
         None
     }
 
-    /// Which slots have this fingerprint, and which are empty: a bit for each.
+    /// The slots with this fingerprint: perhaps empty, perhaps only claimed, perhaps something else by now.
     #[inline(always)]
-    pub(crate) fn compare(&self, fingerprint: u16) -> (u32, u32) {
-        let (mut alike, mut empty) = (0, 0);
-        for slot in 0..SLOTS {
-            let word = self.load(slot);
-            alike |= u32::from(word.fingerprint() == fingerprint) << slot;
-            empty |= u32::from(word.is_empty()) << slot;
+    pub(crate) fn alike(&self, fingerprint: u16) -> Slots {
+        Slots(self.compare(fingerprint))
+    }
+
+    /// The lowest empty slot.
+    #[inline]
+    pub(crate) fn vacancy(&self) -> Option<usize> {
+        (0..SLOTS).find(|&slot| self.load(slot).is_empty())
+    }
+
+    /// The highest of the [`Slots`]' four bits, for each slot with this fingerprint.
+    #[cfg(not(all(target_arch = "x86_64", not(any(refrain_loom, refrain_shuttle, miri)))))]
+    fn compare(&self, fingerprint: u16) -> u32 {
+        (0..SLOTS).fold(0, |alike, slot| {
+            let bit = u32::from(self.load(slot).fingerprint() == fingerprint);
+            alike | bit << (4 * slot + 3)
+        })
+    }
+
+    /// The highest of the [`Slots`]' four bits, for each slot with this fingerprint: compared two at a time.
+    ///
+    /// It is to seven Acquire loads what the portable one is, in a third of the instructions. A processor loads to acquire
+    /// without being told to. Whether it loads sixteen bytes at once or not, what is compared of a slot are two bytes at its
+    /// end, and these stay as they are while a session stands there and while another of its id takes its place: torn or not,
+    /// they are seen alike.
+    #[cfg(all(target_arch = "x86_64", not(any(refrain_loom, refrain_shuttle, miri))))]
+    #[inline(always)]
+    fn compare(&self, fingerprint: u16) -> u32 {
+        use std::arch::x86_64::_mm_set1_epi16;
+        /// The highest of four bits for each slot, and none for the overflow counts.
+        const EACH: u32 = 0x0888_8888;
+        let (low, high): (u32, u32);
+        // SAFETY: reads this bucket, which is a line and aligned to one. Nothing is written, and what others write are atomics
+        // of eight bytes each, of which this loads every one. (A vector load in Rust would be a data race: only here does it
+        // mean what the processor makes of it.)
+        unsafe {
+            std::arch::asm!(
+                "movdqa {a}, {pattern}",
+                "pcmpeqw {a}, [{slots}]",
+                "movdqa {b}, {pattern}",
+                "pcmpeqw {b}, [{slots} + 16]",
+                "packsswb {a}, {b}",
+                "movdqa {b}, {pattern}",
+                "pcmpeqw {b}, [{slots} + 32]",
+                "pcmpeqw {pattern}, [{slots} + 48]",
+                "packsswb {b}, {pattern}",
+                "pmovmskb {low:e}, {a}",
+                "pmovmskb {high:e}, {b}",
+                slots = in(reg) self,
+                pattern = inout(xmm_reg) _mm_set1_epi16(fingerprint as i16) => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                low = out(reg) low,
+                high = out(reg) high,
+                options(nostack, preserves_flags),
+            );
         }
-        (alike, empty)
+        (low | high << 16) & EACH
     }
 
     /// Replaces `old` by `new`, if it is still there.
@@ -238,6 +309,29 @@ mod tests {
         assert_eq!(Word::EMPTY.raw(), None);
         // SAFETY: the one reference, made above.
         unsafe { raw.release() };
+    }
+
+    #[test]
+    fn slots_are_compared_by_their_fingerprints() {
+        let bucket = Bucket::zero();
+        let words = [0, 1, 0x8000, 0xffff, 1, 0x7fff, 1];
+        for (slot, &word) in words.iter().enumerate() {
+            // Nobody follows these.
+            let address = std::ptr::without_provenance_mut(word << ADDRESS_BITS | 0x1_0001_0040);
+            assert!(bucket.replace(slot, Word::EMPTY, Word(address)));
+        }
+        for count in [0, 1, 4, 7] {
+            assert!(bucket.raise(count));
+        }
+        for fingerprint in [0, 1, 2, 0x0100, 0x7fff, 0x8000, 0x8001, 0xffff] {
+            let expected = (0..SLOTS).filter(|&slot| words[slot] == usize::from(fingerprint));
+            let slots = bucket.alike(fingerprint);
+            assert!(slots.eq(expected.clone()), "{fingerprint:#x}");
+            for slot in 0..SLOTS {
+                let only = expected.clone().eq([slot]);
+                assert_eq!(slots.is_only(slot), only, "{fingerprint:#x} in {slot}");
+            }
+        }
     }
 
     #[test]

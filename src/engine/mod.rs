@@ -222,8 +222,8 @@ impl Engine {
         let table = &self.shards[shard].table;
         let home = table.home(&path);
         let guard = self.domain.pin();
-        let found = table.find_from(home, &guard, &path, id, context);
-        let (raw, state) = self.judge(&guard, found.map(|(_, _, raw)| raw), now)?;
+        let found = table.seek(home, &guard, &path, id, context);
+        let (raw, state) = self.judge(&guard, found, now)?;
         if !want(raw) {
             self.cells.count(Event::Miss);
             return None;

@@ -21,22 +21,34 @@ pub(crate) const SHARD_BITS: u32 = 10;
 /// Where an id is looked for: what the table makes of its hash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
+    hash: u64,
     home: usize,
-    /// The binary logarithm of the distance between its buckets.
-    step: u8,
-    group: u8,
-    fingerprint: u16,
 }
 
 impl Path {
     /// Enough of the path of a session that stands in its first bucket to find and leave it there.
     pub(crate) fn home_only(bucket: usize) -> Self {
         Self {
+            hash: 0,
             home: bucket,
-            step: 0,
-            group: 0,
-            fingerprint: 0,
         }
+    }
+
+    /// What the words of its sessions carry.
+    #[inline(always)]
+    pub(crate) fn fingerprint(&self) -> u16 {
+        (self.hash >> 32) as u16
+    }
+
+    #[inline(always)]
+    fn group(&self) -> u8 {
+        (self.hash >> 48 & 7) as u8
+    }
+
+    /// The binary logarithm of the distance between its buckets.
+    #[inline(always)]
+    fn step(&self) -> u32 {
+        (self.hash >> 51 & 7) as u32
     }
 }
 
@@ -119,16 +131,14 @@ impl Table {
     pub(crate) fn path(&self, hash: u64) -> Path {
         let buckets = self.buckets.len();
         Path {
+            hash,
             home: (((hash & 0xffff_ffff) * buckets as u64) >> 32) as usize,
-            step: ((hash >> 51) & 7) as u8,
-            group: ((hash >> 48) & 7) as u8,
-            fingerprint: (hash >> 32) as u16,
         }
     }
 
     #[inline(always)]
     fn next(&self, bucket: usize, path: &Path) -> usize {
-        let next = bucket + (1 << path.step) % self.buckets.len();
+        let next = bucket + (1 << path.step()) % self.buckets.len();
         if next >= self.buckets.len() {
             next - self.buckets.len()
         } else {
@@ -144,7 +154,28 @@ impl Table {
         bucket
     }
 
-    /// The published session of an id. Wait-free: at most [`MAX_HOPS`] buckets, one as a rule.
+    /// The published session of an id, for who has the first bucket already. Wait-free: at most [`MAX_HOPS`] buckets, one as
+    /// a rule.
+    #[inline(always)]
+    pub(crate) fn seek(
+        &self,
+        home: &Bucket,
+        guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+    ) -> Option<Raw> {
+        match Self::find_in(guard, home, path, id, context) {
+            Some((_, _, raw)) => Some(raw),
+            None if home.overflows(path.group()) => {
+                let found = self.find_further(guard, path, id, context);
+                found.map(|(_, _, raw)| raw)
+            }
+            None => None,
+        }
+    }
+
+    /// As [`seek`](Self::seek), with its place.
     pub(crate) fn find(
         &self,
         guard: &Guard<'_>,
@@ -152,30 +183,13 @@ impl Table {
         id: &SessionId,
         context: u32,
     ) -> Option<(Place, Word, Raw)> {
-        self.find_from(self.home(path), guard, path, id, context)
-    }
-
-    /// As [`find`](Self::find), for who has the first bucket already.
-    #[inline(always)]
-    pub(crate) fn find_from(
-        &self,
-        home: &Bucket,
-        guard: &Guard<'_>,
-        path: &Path,
-        id: &SessionId,
-        context: u32,
-    ) -> Option<(Place, Word, Raw)> {
-        let found = Self::find_in(guard, home, path, id, context);
-        match found {
+        let home = self.home(path);
+        match Self::find_in(guard, home, path, id, context) {
             Some((slot, word, raw)) => {
-                let place = Place {
-                    hop: 0,
-                    bucket: path.home,
-                    slot,
-                };
+                let place = Self::place_at_home(path.home, slot);
                 Some((place, word, raw))
             }
-            None if home.overflows(path.group) => self.find_further(guard, path, id, context),
+            None if home.overflows(path.group()) => self.find_further(guard, path, id, context),
             None => None,
         }
     }
@@ -201,7 +215,7 @@ impl Table {
                 };
                 return Some((place, word, raw));
             }
-            if !bucket.overflows(path.group) {
+            if !bucket.overflows(path.group()) {
                 break;
             }
         }
@@ -217,7 +231,7 @@ impl Table {
         context: u32,
     ) -> Option<(usize, Word, Raw)> {
         // SAFETY: found in a slot under the guard.
-        bucket.find(path.fingerprint, |raw| unsafe { raw.is(id, context) })
+        bucket.find(path.fingerprint(), |raw| unsafe { raw.is(id, context) })
     }
 
     /// What stands on an id's path, for an add.
@@ -228,18 +242,12 @@ impl Table {
         id: &SessionId,
         context: u32,
     ) -> Scan {
-        let home = self.home(path);
-        let (alike, empty) = home.compare(path.fingerprint);
-        if alike & !empty == 0 && !home.overflows(path.group) && empty != 0 {
-            let slot = empty.trailing_zeros() as usize;
-            return Scan::Free(Self::place_at_home(path.home, slot));
-        }
-        if let Some((place, word, raw)) = self.find_from(home, guard, path, id, context) {
+        if let Some((place, word, raw)) = self.find(guard, path, id, context) {
             return Scan::Published(place, word, raw);
         }
         let mut at = path.home;
         for hop in 0..self.hops {
-            if let Some(slot) = (0..SLOTS).find(|&slot| self.buckets[at].load(slot).is_empty()) {
+            if let Some(slot) = self.buckets[at].vacancy() {
                 return Scan::Free(Place {
                     hop,
                     bucket: at,
@@ -263,8 +271,8 @@ impl Table {
     ) -> Rival {
         let home = &self.buckets[path.home];
         if own.hop == 0 {
-            let (alike, _) = home.compare(path.fingerprint);
-            if alike == 1 << own.slot && !home.overflows(path.group) {
+            let alone = home.alike(path.fingerprint()).is_only(own.slot);
+            if alone && !home.overflows(path.group()) {
                 return Rival::None;
             }
         }
@@ -279,7 +287,7 @@ impl Table {
                     slot,
                 };
                 let word = bucket.load(slot);
-                if place == own || word.fingerprint() != path.fingerprint {
+                if place == own || word.fingerprint() != path.fingerprint() {
                     continue;
                 }
                 let Some(raw) = word.raw() else { continue };
@@ -295,7 +303,7 @@ impl Table {
                 }
                 higher = higher.or(Some((place, word, raw)));
             }
-            if !bucket.overflows(path.group) {
+            if !bucket.overflows(path.group()) {
                 break;
             }
             at = self.next(at, path);
@@ -309,7 +317,7 @@ impl Table {
     pub(crate) fn claim(&self, path: &Path, place: Place, word: Word) -> Claim {
         let mut at = path.home;
         for hop in 0..place.hop {
-            if !self.buckets[at].raise(path.group) {
+            if !self.buckets[at].raise(path.group()) {
                 self.lower(path, hop);
                 return Claim::Saturated;
             }
@@ -339,7 +347,7 @@ impl Table {
     fn lower(&self, path: &Path, hops: usize) {
         let mut at = path.home;
         for _ in 0..hops {
-            self.buckets[at].lower(path.group);
+            self.buckets[at].lower(path.group());
             at = self.next(at, path);
         }
     }
@@ -392,11 +400,6 @@ impl Table {
             at = self.next(at, path);
         }
         None
-    }
-
-    /// The fingerprint that words of this path carry.
-    pub(crate) fn fingerprint(path: &Path) -> u16 {
-        path.fingerprint
     }
 
     /// Whether every slot is empty and every count is zero; only meaningful when nothing else runs.
