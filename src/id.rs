@@ -72,6 +72,16 @@ impl SessionId {
         Self(Short { bytes, len })
     }
 
+    /// The padded bytes as two numbers.
+    #[inline(always)]
+    pub(crate) fn halves(&self) -> [u128; 2] {
+        let half = |at: usize| {
+            let bytes = self.0.bytes[at..at + MAX_LEN / 2].try_into();
+            u128::from_ne_bytes(bytes.expect("half of them"))
+        };
+        [half(0), half(MAX_LEN / 2)]
+    }
+
     pub(crate) fn padded(&self) -> &[u8; MAX_LEN] {
         &self.0.bytes
     }

@@ -109,10 +109,14 @@ impl Iterator for Slots {
 
     #[inline(always)]
     fn next(&mut self) -> Option<usize> {
-        let slot = self.0.trailing_zeros() / 4;
-        let found = self.0 != 0;
-        self.0 &= self.0.wrapping_sub(1);
-        found.then_some(slot as usize)
+        if self.0 == 0 {
+            return None;
+        }
+        let slot = self.0.trailing_zeros() as usize / 4;
+        self.0 &= self.0 - 1;
+        // SAFETY: no bits but those of slots are ever set.
+        unsafe { std::hint::assert_unchecked(slot < SLOTS) };
+        Some(slot)
     }
 }
 
@@ -159,10 +163,11 @@ impl Bucket {
     ) -> Option<(usize, Word, Raw)> {
         for slot in self.alike(fingerprint) {
             let word = self.load(slot);
-            if word.fingerprint() == fingerprint && !word.is_tentative() {
-                if let Some(raw) = word.raw().filter(|&raw| is(raw)) {
-                    return Some((slot, word, raw));
-                }
+            if word.is_tentative() {
+                continue;
+            }
+            if let Some(raw) = word.raw().filter(|&raw| is(raw)) {
+                return Some((slot, word, raw));
             }
         }
         None

@@ -1,10 +1,10 @@
 //! A session's memory: one allocation, one header line, the bytes behind it.
 //!
 //! ```text
-//!  0        32     40    48   52      56   60    64          96
-//! +--------+------+-----+----+-------+----+-----+-----------+-------------+---------+
-//! | id 32  |state |next |refs|context|len |  0  | extras 32 | server name | payload |
-//! +--------+------+-----+----+-------+----+-----+-----------+-------------+---------+
+//!  0        32     40    48   52   56      64          96
+//! +--------+------+-----+----+----+-------+-----------+-------------+---------+
+//! | id 32  |state |next |refs|len | scope | extras 32 | server name | payload |
+//! +--------+------+-----+----+----+-------+-----------+-------------+---------+
 //!  one cache line, always                        only if asked for
 //! ```
 //!
@@ -34,8 +34,8 @@ pub(crate) const MAX_PAYLOAD: usize = (1 << 24) - 1;
 const MAX_REFS: u32 = u32::MAX / 2;
 
 /// How many of the bits of a cache's number stand in the state word; the next seven stand in `len`. Together they tell
-/// 131072 caches of one process apart, so that a session of one is nobody else's.
-const OWNER_LOW_BITS: u32 = 10;
+/// eight million caches of one process apart, so that a session of one is nobody else's.
+const OWNER_LOW_BITS: u32 = 16;
 const OWNER_SHIFT: u32 = 24;
 const OWNER_HIGH: u32 = 0x7f;
 
@@ -50,10 +50,18 @@ pub(crate) struct Header {
     /// The link of the removed stack: written by the one who pushes, read by the one who takes the stack.
     pub(crate) next: AtomicPtr<Header>,
     refs: AtomicU32,
-    context: u32,
     /// The payload's length (24 bits), the upper bits of its cache's number (7), and [`EXTRAS`].
     len: u32,
+    /// See [`scope`].
+    scope: u64,
     alive: Alive,
+}
+
+/// The number of a session's context, and the length of its id in the lowest byte: what two sessions of different names
+/// differ in if not in their ids' bytes.
+#[inline(always)]
+pub(crate) fn scope(id: &SessionId, context: u32) -> u64 {
+    u64::from(context) << 8 | u64::from(id.len())
 }
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
@@ -125,6 +133,10 @@ impl Header {
         let low = u32::from(self.state.load().owner());
         high == cache >> OWNER_LOW_BITS & OWNER_HIGH && low == cache & ((1 << OWNER_LOW_BITS) - 1)
     }
+
+    fn id_len(&self) -> usize {
+        usize::from(self.scope as u8)
+    }
 }
 
 impl Raw {
@@ -169,10 +181,10 @@ impl Raw {
         unsafe {
             header.write(Header {
                 id: *parts.id.padded(),
-                state: AtomicState::new(State::new(parts.id.len(), parts.owner as u16)),
+                state: AtomicState::new(State::new(parts.owner as u16)),
                 next: AtomicPtr::new(std::ptr::null_mut()),
                 refs: AtomicU32::new(1),
-                context: parts.context,
+                scope: scope(parts.id, parts.context),
                 len: parts.payload.len() as u32 | owner | flag,
                 alive: Alive::new(),
             });
@@ -217,7 +229,7 @@ impl Raw {
     pub(crate) unsafe fn id<'a>(self) -> &'a [u8] {
         // SAFETY: passed on to the caller.
         let header = unsafe { self.header() };
-        &header.id[..usize::from(header.state.load().id_len())]
+        &header.id[..header.id_len()]
     }
 
     /// The id as a value.
@@ -228,7 +240,7 @@ impl Raw {
     pub(crate) unsafe fn session_id(self) -> SessionId {
         // SAFETY: passed on to the caller.
         let header = unsafe { self.header() };
-        SessionId::from_padded(header.id, header.state.load().id_len())
+        SessionId::from_padded(header.id, header.id_len() as u8)
     }
 
     /// The number of the context that it was built for.
@@ -238,7 +250,7 @@ impl Raw {
     /// The memory must be alive.
     pub(crate) unsafe fn context(self) -> u32 {
         // SAFETY: passed on to the caller.
-        unsafe { self.header() }.context
+        (unsafe { self.header() }.scope >> 8) as u32
     }
 
     /// The extras, or those of a session that has none.
@@ -437,8 +449,6 @@ impl Raw {
     pub(crate) unsafe fn is(self, id: &SessionId, context: u32) -> bool {
         // SAFETY: passed on to the caller.
         let header = unsafe { self.header() };
-        header.context == context
-            && header.id == *id.padded()
-            && header.state.load().id_len() == id.len()
+        header.scope == scope(id, context) && header.id == *id.padded()
     }
 }

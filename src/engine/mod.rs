@@ -92,8 +92,11 @@ impl Keyed {
         match self {
             Self::Random(state) => {
                 let mut hasher = state.build_hasher();
-                hasher.write(id.padded());
-                hasher.write_u64(u64::from(context) << 8 | u64::from(id.len()));
+                // As integers: bytes would have their number, always the same, hashed as well.
+                let [low, high] = id.halves();
+                hasher.write_u128(low);
+                hasher.write_u128(high);
+                hasher.write_u64(header::scope(id, context));
                 hasher.finish()
             }
             #[cfg(any(refrain_loom, refrain_shuttle))]
@@ -188,9 +191,19 @@ impl Engine {
     /// Which shard an id belongs to, and its path there.
     #[inline(always)]
     fn route(&self, id: &SessionId, context: u32) -> (usize, Path) {
+        let (shard, _, path) = self.find_shard(id, context);
+        (shard, path)
+    }
+
+    /// As [`route`](Self::route), with the shard itself.
+    #[inline(always)]
+    fn find_shard(&self, id: &SessionId, context: u32) -> (usize, &Shard, Path) {
         let hash = self.hasher.hash(id, context);
         let shard = (hash >> 1 >> self.shift) as usize;
-        (shard, self.shards[shard].table.path(hash))
+        debug_assert!(shard < self.shards.len());
+        // SAFETY: the shift leaves as many bits of 64 as it takes to number the shards, which are a power of two.
+        let part = unsafe { self.shards.get_unchecked(shard) };
+        (shard, part, part.table.path(hash))
     }
 
     /// Calls `f` with the live session of an id, under a pin.
@@ -205,12 +218,12 @@ impl Engine {
         now: Time,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
-        self.with_if(id, context, now, |_| true, f)
+        self.with_if::<false, _>(id, context, now, |_| true, f)
     }
 
     /// As [`with`](Self::with), but what `want` refuses is a miss. It is called under the pin.
     #[inline]
-    fn with_if<R>(
+    fn with_if<const OWNED: bool, R>(
         &self,
         id: &SessionId,
         context: u32,
@@ -218,11 +231,10 @@ impl Engine {
         want: impl FnOnce(Raw) -> bool,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
-        let (shard, path) = self.route(id, context);
-        let table = &self.shards[shard].table;
+        let (_, Shard { table, .. }, path) = self.find_shard(id, context);
         let home = table.home(&path);
         let guard = self.domain.pin();
-        let found = table.seek(home, &guard, &path, id, context);
+        let found = table.seek::<OWNED>(home, &guard, &path, id, context);
         let (raw, state) = self.judge(&guard, found, now)?;
         if !want(raw) {
             self.cells.count(Event::Miss);
@@ -266,7 +278,7 @@ impl Engine {
         now: Time,
         want: impl FnOnce(Raw) -> bool,
     ) -> Option<Raw> {
-        self.with_if(id, context, now, want, |raw, _| {
+        self.with_if::<true, _>(id, context, now, want, |raw, _| {
             // SAFETY: found in a slot under the guard, so the cache's reference can't end before this returns.
             unsafe { raw.try_retain() }.then_some(raw)
         })

@@ -1,10 +1,10 @@
 //! The state word: one session's life in 64 bits.
 //!
 //! ```text
-//!  63                       24 23     14 13     8 7     4   3       2     1  0
-//! +---------------------------+---------+--------+-------+-------+-------+------+
-//! | deadline, ms (40)         | owner   | id len | end   |visited| linked| life |
-//! +---------------------------+---------+--------+-------+-------+-------+------+
+//!  63                       24 23              8 7     4   3       2     1  0
+//! +---------------------------+------------------+-------+-------+-------+------+
+//! | deadline, ms (40)         | owner            | end   |visited| linked| life |
+//! +---------------------------+------------------+-------+-------+-------+------+
 //!
 //!               begin                    end (one winner)
 //!   NEW ------------------> LIVE+linked ------------------> DEAD+linked --unlink--> DEAD
@@ -34,10 +34,7 @@ const VISITED: u64 = 1 << 3;
 const END_SHIFT: u32 = 4;
 /// Only of a live session; its end overwrites it.
 const STOOD: u64 = 1 << END_SHIFT;
-const LEN_SHIFT: u32 = 8;
-const LEN_MASK: u64 = 0x3f;
-const OWNER_SHIFT: u32 = 14;
-const OWNER_MASK: u64 = 0x3ff;
+const OWNER_SHIFT: u32 = 8;
 const DEADLINE_SHIFT: u32 = 24;
 const _: () = assert!(DEADLINE_SHIFT + Time::BITS == 64);
 
@@ -59,9 +56,9 @@ pub(crate) enum Life {
 pub(crate) struct State(u64);
 
 impl State {
-    /// A new session's state; of its cache's number, the ten bits that the header has no other room for.
-    pub(crate) fn new(id_len: u8, owner: u16) -> Self {
-        Self(u64::from(id_len) << LEN_SHIFT | (u64::from(owner) & OWNER_MASK) << OWNER_SHIFT)
+    /// A new session's state; of its cache's number, the bits that the header has no other room for.
+    pub(crate) fn new(owner: u16) -> Self {
+        Self(u64::from(owner) << OWNER_SHIFT)
     }
 
     #[inline(always)]
@@ -95,14 +92,9 @@ impl State {
         self.life() == Life::Live && self.0 & STOOD != 0
     }
 
-    #[inline(always)]
-    pub(crate) fn id_len(self) -> u8 {
-        (self.0 >> LEN_SHIFT & LEN_MASK) as u8
-    }
-
-    /// The ten bits of its cache's number.
+    /// The lower bits of its cache's number.
     pub(crate) fn owner(self) -> u16 {
-        (self.0 >> OWNER_SHIFT & OWNER_MASK) as u16
+        (self.0 >> OWNER_SHIFT) as u16
     }
 
     #[inline(always)]

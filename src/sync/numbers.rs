@@ -9,11 +9,14 @@ pub(crate) const THREAD_NUMBERS: usize = 256;
 /// threads that ended are given out again.
 #[inline]
 pub(crate) fn thread_number() -> Option<usize> {
-    let cached = NUMBER.get();
-    if cached != UNASSIGNED {
-        return (cached < THREAD_NUMBERS).then_some(cached);
+    let number = NUMBER.get();
+    if number < THREAD_NUMBERS {
+        Some(number)
+    } else if number == UNASSIGNED {
+        assign_thread_number()
+    } else {
+        None
     }
-    assign_thread_number()
 }
 
 const UNASSIGNED: usize = usize::MAX;
