@@ -81,7 +81,7 @@ struct Locals(RefCell<Vec<(&'static Era, Local)>>);
 impl Drop for Locals {
     fn drop(&mut self) {
         // From here on this thread's pins are made one by one.
-        LAST.set((std::ptr::null(), None));
+        LAST.set((std::ptr::null(), std::ptr::null()));
         for (_, local) in self.0.borrow_mut().drain(..) {
             if let Local::Place(place) = local {
                 place.give_back();
@@ -91,8 +91,9 @@ impl Drop for Locals {
 }
 
 std::thread_local! {
-    /// The place that the thread used last, and its era. Without a destructor, so that reading it is one instruction.
-    static LAST: Cell<(*const Era, Option<&'static Place>)> = const { Cell::new((std::ptr::null(), None)) };
+    /// The era whose place the thread used last, and the place; both null if there is none. Without a destructor, so that
+    /// reading it is one instruction.
+    static LAST: Cell<(*const Era, *const Place)> = const { Cell::new((std::ptr::null(), std::ptr::null())) };
     static LOCALS: Locals = Locals::default();
 }
 
@@ -149,9 +150,12 @@ impl Domain {
     /// threads' lines to move the epoch on.
     #[inline(always)]
     pub(crate) fn pin(&self) -> Guard<'_> {
-        let pin = match LAST.get() {
-            (era, Some(place)) if std::ptr::eq(era, self.era) => Either::Place(place.pin()),
-            _ => self.pin_slowly(),
+        let (era, place) = LAST.get();
+        let pin = if std::ptr::eq(era, self.era) {
+            // SAFETY: where there is an era, the place is one of it, and the places of an era are never freed.
+            Either::Place(unsafe { &*place }.pin())
+        } else {
+            self.pin_slowly()
         };
         Guard {
             pin,
@@ -173,7 +177,7 @@ impl Domain {
             });
             match &locals[known].1 {
                 Local::Place(place) => {
-                    LAST.set((self.era, Some(*place)));
+                    LAST.set((self.era, *place));
                     Either::Place(place.pin())
                 }
                 Local::Handle(handle) => Either::Epoch(handle.pin()),
