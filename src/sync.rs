@@ -20,7 +20,8 @@ mod imp {
         #[cfg(any(not(target_arch = "x86_64"), miri, refrain_modelled))]
         pub(crate) use std::sync::atomic::fence;
         pub(crate) use std::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, compiler_fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
+            compiler_fence,
         };
     }
     pub(crate) mod thread {
@@ -39,7 +40,7 @@ mod imp {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
         };
     }
     pub(crate) mod thread {
@@ -99,7 +100,7 @@ mod imp {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) mod atomic {
         pub(crate) use shuttle::sync::atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
         };
     }
     pub(crate) mod thread {

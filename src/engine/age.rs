@@ -16,7 +16,7 @@
 use crate::engine::bitmap::{Bitmaps, RING};
 use crate::engine::bucket::SLOTS;
 use crate::error::Error;
-use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;
 use crate::zeroed::{Array, Zeroed};
 
@@ -24,19 +24,19 @@ use crate::zeroed::{Array, Zeroed};
 /// two of adds.
 const GENERATIONS: usize = 16;
 
-/// Of each slot of a bucket, the lowest byte of the generation in which its session came, or got its last second chance. A
+/// Of each slot of a bucket, the lower half of the generation in which its session came, or got its last second chance. A
 /// hint: what stands in the slot may be another one by now.
 ///
 /// Beside the buckets and not in the sessions, whose lines are all over the memory: of a bucket's sessions, only the one that
 /// is old enough is looked at.
-#[repr(C, align(8))]
+#[repr(C, align(16))]
 #[derive(Debug)]
-struct Births([AtomicU8; SLOTS]);
+struct Births([AtomicU16; SLOTS]);
 
 // SAFETY: an atomic integer has the layout of the integer.
 unsafe impl Zeroed for Births {
     fn zero() -> Self {
-        Self(std::array::from_fn(|_| AtomicU8::new(0)))
+        Self(std::array::from_fn(|_| AtomicU16::new(0)))
     }
 }
 
@@ -76,7 +76,7 @@ impl Age {
 
     /// The birth of a slot's session, for [`years`].
     #[inline]
-    pub(crate) fn birth(&self, bucket: usize, slot: usize) -> u8 {
+    pub(crate) fn birth(&self, bucket: usize, slot: usize) -> u16 {
         // ORDERING: Relaxed. A hint. Who has loaded the slot sees what was stored before the session was published.
         self.births[bucket].0[slot].load(Ordering::Relaxed)
     }
@@ -85,7 +85,7 @@ impl Age {
     #[inline]
     pub(crate) fn born(&self, bucket: usize, slot: usize, generation: u64) {
         // ORDERING: Relaxed, as in `birth`.
-        self.births[bucket].0[slot].store(generation as u8, Ordering::Relaxed);
+        self.births[bucket].0[slot].store(generation as u16, Ordering::Relaxed);
     }
 
     /// Remembers that a session of this generation stands in the bucket. The caller has published it and made a SeqCst
@@ -141,19 +141,19 @@ impl Age {
 }
 
 /// Births after the newest generation that was seen are thought possible up to so many generations.
-const SLACK: u8 = 16;
+const SLACK: u16 = 16;
 
 /// How old a birth is in the newest generation, in generations; less than nothing if it is newer still.
 ///
-/// Births are bytes, so this goes round a circle of 256, which is nearly four times round the ring. What grows older than that
-/// is taken for young.
+/// Births have 16 bits, so this goes round a circle. What has grown older than a thousand times round the ring is taken for young,
+/// for as long as it takes to go round once or twice.
 #[inline]
-pub(crate) fn years(birth: u8, newest: u64) -> i32 {
-    i32::from((newest as u8).wrapping_add(SLACK).wrapping_sub(birth)) - i32::from(SLACK)
+pub(crate) fn years(birth: u16, newest: u64) -> i32 {
+    i32::from((newest as u16).wrapping_add(SLACK).wrapping_sub(birth)) - i32::from(SLACK)
 }
 
 /// Whether the generation of a birth has the same position in the ring.
-pub(crate) fn shares_position(birth: u8, generation: u64) -> bool {
+pub(crate) fn shares_position(birth: u16, generation: u64) -> bool {
     u64::from(birth) % RING == generation % RING
 }
 
@@ -224,11 +224,9 @@ mod tests {
 
     #[test]
     fn births_compare_round_the_circle() {
-        assert_eq!((years(u8::MAX, 256), years(1, 255)), (1, -2));
-        assert_eq!(
-            (years(7, 7), years(7, 7 + 239), years(7, 7 + 240)),
-            (0, 239, -16)
-        );
+        assert_eq!((years(u16::MAX, 1 << 16), years(1, (1 << 16) - 1)), (1, -2));
+        let years = [0, 65519, 65520].map(|later| years(7, 7 + later));
+        assert_eq!(years, [0, 65519, -16]);
         assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }
 }

@@ -256,16 +256,18 @@ impl Engine {
         passed: &mut u32,
     ) -> (Option<(usize, Word, Raw)>, bool) {
         let part = &self.shards[shard];
+        let newest = self.newest_generation(shard);
+        let enough = newest.saturating_sub(generation) as i32;
         let mut oldest = None;
-        let mut age = -1;
+        let mut age = 0;
         let mut others = false;
         for (slot, word, raw) in part.table.published(bucket) {
             if *passed & 1 << slot != 0 {
                 continue;
             }
             let birth = part.age.birth(bucket, slot);
-            let years = years(birth, generation);
-            if years < 0 {
+            let years = years(birth, newest);
+            if years < enough {
                 // A younger one whose generation has this very position, because this thread was slow: the bit was its.
                 if shares_position(birth, generation) {
                     self.rejuvenate(shard, bucket, slot);
@@ -274,7 +276,7 @@ impl Engine {
                 continue;
             }
             others |= oldest.is_some();
-            if years > age {
+            if oldest.is_none() || years > age {
                 (oldest, age) = (Some((slot, word, raw)), years);
             }
         }
