@@ -54,13 +54,13 @@ impl Callbacks {
 
     /// Asks the new callback; `None` if there is none, or it panicked.
     pub(crate) fn ask_new(&self, session: &Session, cells: &Cells) -> Option<bool> {
-        let f = self.new.load()?;
+        let f = self.new.lend()?;
         contain(cells, move || f(session))
     }
 
     /// Asks the get callback.
     pub(crate) fn ask_get(&self, lookup: &Lookup<'_>, cells: &Cells) -> Option<Session> {
-        let f = self.get.load()?;
+        let f = self.get.lend()?;
         contain(cells, move || f(lookup)).flatten()
     }
 }
@@ -108,7 +108,7 @@ impl Sink for RemoveSink<'_> {
 
     fn removed(&self, session: &Session, cause: RemovalCause) {
         // Loaded for each event: one that replaces the callback has the next event already.
-        if let Some(f) = self.callbacks.remove.load() {
+        if let Some(f) = self.callbacks.remove.lend() {
             self.cells.callbacks.add(1);
             contain(self.cells, move || f(session, cause));
         }

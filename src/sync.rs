@@ -211,6 +211,12 @@ impl<T> SharedCell<T> {
         self.value.load_full()
     }
 
+    /// The value, until what is returned is dropped: as a rule, without a read-modify-write.
+    pub(crate) fn lend(&self) -> Option<Lent<T>> {
+        let lent = self.value.load();
+        lent.is_some().then(|| Lent(lent))
+    }
+
     pub(crate) fn is_set(&self) -> bool {
         // ORDERING: Relaxed. A hint; who acts on it loads the value.
         self.set.load(atomic::Ordering::Relaxed)
@@ -225,6 +231,19 @@ impl<T> SharedCell<T> {
     }
 }
 
+/// A value that is there.
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
+pub(crate) struct Lent<T>(arc_swap::Guard<Option<std::sync::Arc<T>>>);
+
+#[cfg(not(any(refrain_loom, refrain_shuttle, refrain_modelled)))]
+impl<T> std::ops::Deref for Lent<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_deref().expect("it was looked at before")
+    }
+}
+
 #[cfg(any(refrain_loom, refrain_shuttle, refrain_modelled))]
 #[derive(Debug)]
 pub(crate) struct SharedCell<T>(Mutex<Option<std::sync::Arc<T>>>);
@@ -236,6 +255,10 @@ impl<T> SharedCell<T> {
     }
 
     pub(crate) fn load(&self) -> Option<std::sync::Arc<T>> {
+        self.lend()
+    }
+
+    pub(crate) fn lend(&self) -> Option<std::sync::Arc<T>> {
         lock(&self.0).clone()
     }
 

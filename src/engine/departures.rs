@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::removal::{End, RemovalCause};
 use crate::session::Session;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Condvar, Home, MODEL, Mutex, MutexGuard, lock, thread_token};
+use crate::sync::{Condvar, Home, MODEL, Mutex, MutexGuard, lock, prefetch, thread_token};
 
 use super::Engine;
 use super::header::Raw;
@@ -24,7 +24,7 @@ use super::removed::Taken;
 /// Sessions in a batch: what one deferred closure and one pass of the listener handle.
 const BATCH: usize = if MODEL { 2 } else { 1024 };
 
-/// So many sessions before its turn, a session that is to be wiped is asked for from the memory.
+/// So many sessions before its turn, a session is asked for from the memory.
 const AHEAD: usize = 4;
 
 /// Who hears of removals.
@@ -189,7 +189,10 @@ impl Departures {
             let Some(batch) = next else {
                 break;
             };
-            for &raw in &batch.sessions {
+            for (at, &raw) in batch.sessions.iter().enumerate() {
+                if let Some(ahead) = batch.sessions.get(at + AHEAD) {
+                    prefetch(ahead.as_ptr());
+                }
                 // SAFETY: the batch holds the cache's reference until `delivered` is set below; the handle is not
                 // dropped.
                 let session = std::mem::ManuallyDrop::new(unsafe { Session::from_raw(raw) });

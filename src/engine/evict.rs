@@ -9,7 +9,7 @@ use crate::sync::{MODEL, fence_after_rmw};
 
 use super::Engine;
 use super::age::{shares_position, years};
-use super::bucket::Word;
+use super::bucket::{SLOTS, Word};
 use super::header::Raw;
 use super::maintain::Work;
 use super::word::{Life, State};
@@ -209,9 +209,9 @@ impl Engine {
         loop {
             let (oldest, others) = self.oldest_in(shard, (bucket, generation), &mut passed);
             let Some((slot, word, raw)) = oldest else {
+                more |= others;
                 break;
             };
-            passed |= 1 << slot;
             if search.spared == Some(raw) {
                 // Noted again when the search is over: now, it might be met again and again.
                 search.spared_in = Some(bucket);
@@ -249,6 +249,8 @@ impl Engine {
 
     /// Of a bucket's sessions in slots that were not passed, the oldest that is as old as `generation`, and whether there are
     /// others: there may be some that are older than the ring, and that it does not know.
+    ///
+    /// Without a branch for each slot, as in [`Bucket::find`](super::bucket::Bucket::find): which of them are in use is chance.
     fn oldest_in(
         &self,
         shard: usize,
@@ -256,31 +258,33 @@ impl Engine {
         passed: &mut u32,
     ) -> (Option<(usize, Word, Raw)>, bool) {
         let part = &self.shards[shard];
+        let slots = part.table.bucket(bucket);
         let newest = self.newest_generation(shard);
         let enough = newest.saturating_sub(generation) as i32;
-        let mut oldest = None;
-        let mut age = 0;
-        let mut others = false;
-        for (slot, word, raw) in part.table.published(bucket) {
-            if *passed & 1 << slot != 0 {
-                continue;
-            }
+        let (mut oldest, mut many, mut strays) = (-1, 0, 0);
+        for slot in 0..SLOTS {
             let birth = part.age.birth(bucket, slot);
             let years = years(birth, newest);
-            if years < enough {
-                // A younger one whose generation has this very position, because this thread was slow: the bit was its.
-                if shares_position(birth, generation) {
-                    self.rejuvenate(shard, bucket, slot);
-                }
-                *passed |= 1 << slot;
-                continue;
-            }
-            others |= oldest.is_some();
-            if oldest.is_none() || years > age {
-                (oldest, age) = (Some((slot, word, raw)), years);
-            }
+            let is_there = slots.load(slot).is_published() & (*passed & 1 << slot == 0);
+            let is_old = is_there & (years >= enough);
+            let is_stray = is_there & !is_old & shares_position(birth, generation);
+            many += u32::from(is_old);
+            strays |= u32::from(is_stray) << slot;
+            oldest = oldest.max(if is_old { years << 3 | slot as i32 } else { -1 });
         }
-        (oldest, others)
+        // Younger ones whose generation has this very position, because this thread was slow: the bit was theirs.
+        for slot in (0..SLOTS).filter(|slot| strays & 1 << slot != 0) {
+            self.rejuvenate(shard, bucket, slot);
+        }
+        *passed |= strays;
+        if oldest < 0 {
+            return (None, false);
+        }
+        let slot = (oldest & 7) as usize;
+        *passed |= 1 << slot;
+        let word = slots.load(slot);
+        let found = word.raw().filter(|_| word.is_published());
+        (found.map(|raw| (slot, word, raw)), many > 1)
     }
 
     /// Lets a session be born again into the newest generation.

@@ -115,6 +115,26 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(size, align_of::<Header>()).expect("a session's size is bounded")
 }
 
+/// Makes memory zero, of whole words, and lets no compiler see that nobody reads it again.
+///
+/// # Safety
+///
+/// The memory is the caller's alone, so long, and aligned for words.
+#[inline]
+unsafe fn wipe(memory: NonNull<u8>, len: usize) {
+    #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+    // SAFETY: passed on to the caller. The empty instruction might read the memory, for all that the compiler knows.
+    unsafe {
+        memory.write_bytes(0, len);
+        std::arch::asm!("/* {0} */", in(reg) memory.as_ptr(), options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    for word in 0..len / size_of::<u64>() {
+        // SAFETY: passed on to the caller.
+        unsafe { memory.cast::<u64>().add(word).write_volatile(0) };
+    }
+}
+
 /// A pointer to a session's memory, without any share in it. All methods are unsafe for the same reason: the memory
 /// must be alive, by a reference that the caller holds or by a pin under which the pointer was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -412,13 +432,9 @@ impl Raw {
         } else {
             0
         };
-        // SAFETY: the allocation is `layout.size()` bytes long, a multiple of eight, and aligned for words. No field
-        // has a destructor (outside the models). Volatile, so that the compiler can't see these writes as dead.
+        // SAFETY: the allocation is `layout.size()` bytes long, in whole lines. No field has a destructor (outside the models).
         unsafe {
-            let words = self.0.as_ptr().cast::<u64>();
-            for i in front / 8..layout.size() / 8 {
-                words.add(i).write_volatile(0);
-            }
+            wipe(self.0.cast::<u8>().add(front), layout.size() - front);
         }
         // SAFETY: allocated in `new` with the same layout, freed once.
         #[cfg(not(any(refrain_loom, refrain_shuttle)))]

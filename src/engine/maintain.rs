@@ -216,15 +216,20 @@ impl Engine {
     /// Two loads of lines that are rarely written.
     pub(super) fn is_behind(&self, now: Time) -> bool {
         // ORDERING: Relaxed, both. Hints; what they hint at is looked at under the shard's lock.
-        now.as_millis() / self.tick > self.caught_up.load(Ordering::Relaxed)
+        now.as_millis() >= self.caught_up.load(Ordering::Relaxed)
             || self.invalidations.load(Ordering::Relaxed) > self.swept.load(Ordering::Relaxed)
+    }
+
+    /// When the tick after that of `now` begins, in milliseconds.
+    pub(super) fn next_tick(&self, now: Time) -> u64 {
+        (now.as_millis() / self.tick + 1) * self.tick
     }
 
     /// Notes that all wheels were turned to `now`'s tick, and all shards swept for that many invalidations.
     pub(super) fn note_caught_up(&self, now: Time, invalidations: u64) {
         // ORDERING: Relaxed, both, as in `is_behind`.
         self.caught_up
-            .fetch_max(now.as_millis() / self.tick, Ordering::Relaxed);
+            .fetch_max(self.next_tick(now), Ordering::Relaxed);
         self.swept.fetch_max(invalidations, Ordering::Relaxed);
     }
 

@@ -128,7 +128,7 @@ pub(crate) struct Engine {
     pub(crate) cells: Arc<Cells>,
     /// How often a generation of a context has died: the sweep for it is due where the shard's count is lower.
     invalidations: AtomicU64,
-    /// The tick up to which every wheel has been turned, and the invalidations that every shard has been swept for.
+    /// The end of the tick, in milliseconds, up to which every wheel has been turned, and the invalidations that every shard has been swept for.
     caught_up: AtomicU64,
     swept: AtomicU64,
     /// The wheels' tick in milliseconds.
@@ -175,7 +175,7 @@ impl Engine {
             contexts: Contexts::new(plan.cache, plan.max_contexts),
             cells: Cells::new(plan.shards, plan.limit),
             invalidations: AtomicU64::new(0),
-            caught_up: AtomicU64::new(now.as_millis() / plan.tick),
+            caught_up: AtomicU64::new((now.as_millis() / plan.tick + 1) * plan.tick),
             swept: AtomicU64::new(0),
             tick: plan.tick,
             cache: plan.cache,

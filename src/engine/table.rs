@@ -380,6 +380,10 @@ impl Table {
         None
     }
 
+    pub(crate) fn bucket(&self, bucket: usize) -> &Bucket {
+        &self.buckets[bucket]
+    }
+
     /// The published words of one bucket.
     pub(crate) fn published(&self, bucket: usize) -> impl Iterator<Item = (usize, Word, Raw)> {
         (0..SLOTS).filter_map(move |slot| {
