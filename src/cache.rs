@@ -27,7 +27,7 @@ use life::{Core, Owner};
 ///
 /// | operation | progress | cache lines | locked instructions |
 /// |---|---|---|---|
-/// | [`with`](Self::with) | wait-free | reads one bucket (1.05 on average) and the header; writes one counter of the thread's own | none; one the first time a session is found |
+/// | [`with`](Self::with) | wait-free | reads one bucket (1.03 on average) and the header; writes one counter of the thread's own | none; one the first time a session is found |
 /// | a miss | wait-free | reads one bucket, writes one counter of the thread's own | none |
 /// | [`get`](Self::get) | wait-free | as `with`, and writes the header | the count; dropping the handle is another |
 /// | [`add`](Self::add) | lock-free | writes header, bucket, budget, the shard's counters, a word each of wheel and age ring | 5 to 8 |
@@ -39,7 +39,7 @@ use life::{Core, Owner};
 /// it, which is lock-free, looks at the other threads' places, and may allocate. (Without `membarrier`, which only Linux has,
 /// on x86-64 and aarch64, the pin is crossbeam-epoch's: one locked instruction more for each operation, on the thread's own line, and every 128th of a thread's pins looks at the other threads' lines and helps to clear away what
 /// maintenance has left, which allocates in one of a thousand pins at the most.) Else none of these operations allocates,
-/// frees a session that was in the cache (the [`Session`] itself is one allocation), waits for another thread, or runs user
+/// frees a session that was in the cache (the [`Session`] itself is one block of memory, as a rule that of one that is gone), waits for another thread, or runs user
 /// code but the closure given to `with`; `add` alone calls the clock. When the cache is full, `add` also ends its victim, and
 /// helps with what has expired.
 ///

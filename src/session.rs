@@ -16,7 +16,7 @@ use crate::id::SessionId;
 /// Its bytes never change. A session is added to one cache, once, and never comes back after it has left; handles
 /// outlive that, and the cache too. `Debug` shows neither payload nor id.
 ///
-/// One allocation holds the header (one cache line) and the payload behind it. Cloning and dropping are wait-free: one
+/// One block of memory holds the header (one cache line) and the payload behind it. Cloning and dropping are wait-free: one
 /// locked instruction each.
 ///
 /// # Examples
@@ -39,7 +39,8 @@ const _: () = assert!(size_of::<Option<Session>>() == size_of::<usize>());
 impl Session {
     /// A session of these bytes, for this context as it is now, with the cache's timeout.
     ///
-    /// One allocation, one copy of the payload; the caller's copy is the caller's to wipe.
+    /// One copy of the payload; the caller's copy is the caller's to wipe. The memory is that of a session that is gone, if this
+    /// thread has such a block or is given some by another, which is lock-free; else, and for more than 4 KiB, it is an allocation.
     ///
     /// # Errors
     ///
