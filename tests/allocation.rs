@@ -301,7 +301,7 @@ fn sessions_are_built_from_what_is_kept() {
     let builder = SessionCache::builder().capacity(100).shards(4);
     let rig = Rig::with(builder.byte_budget(1 << 20).backlog(8 << 20));
     let mut connection = rig.cache.accept(&rig.context);
-    let mut round = || {
+    let round = || {
         for n in 0..ROUND {
             let payload = &[7; LARGEST][..LARGEST - (n as usize % 32) * 125];
             let session = match n % 3 {
@@ -322,7 +322,7 @@ fn sessions_are_built_from_what_is_kept() {
         rig.cache.settle();
     };
     // The first ones ask the allocator, for as many as there are at a time.
-    let first = allocations(&mut round);
+    let first = allocations(round);
     assert!(first >= ROUND / 2, "{first}");
     for _ in 0..4 {
         see_out();
@@ -330,7 +330,7 @@ fn sessions_are_built_from_what_is_kept() {
     }
     see_out();
     for n in 0..20 {
-        let calls = allocations(&mut round);
+        let calls = allocations(round);
         assert_eq!(calls, 0, "in round {n}");
         // And maintenance, which allocates, asks for none of a session's kind.
         let ((), calls, _) = failing(u64::MAX, see_out);

@@ -220,3 +220,6 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

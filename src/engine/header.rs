@@ -468,3 +468,6 @@ impl Raw {
         header.scope == scope(id, context) && header.id == *id.padded()
     }
 }
+
+#[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
+mod tests;

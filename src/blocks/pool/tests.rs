@@ -1,0 +1,318 @@
+//! Magazines, depots of their own, and the one that all share.
+
+use std::ptr;
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::*;
+
+/// The bytes in the depot are counted together: who stores chains does so alone.
+static STORING: Mutex<()> = Mutex::new(());
+
+fn storing() -> MutexGuard<'static, ()> {
+    STORING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn layout(lines: usize) -> Layout {
+    Layout::from_size_align(lines * UNIT, UNIT).unwrap()
+}
+
+/// A block of the allocator's.
+fn fresh(lines: usize) -> *mut Block {
+    // SAFETY: the layout's size is not zero.
+    let block = unsafe { alloc::alloc_zeroed(layout(lines)) };
+    assert!(!block.is_null());
+    block.cast()
+}
+
+/// Gives blocks back to the allocator.
+fn discard(lines: usize, blocks: impl IntoIterator<Item = *mut Block>) {
+    for block in blocks {
+        // SAFETY: all blocks here are `fresh` ones of so many lines, each discarded once.
+        unsafe { alloc::dealloc(block.cast(), layout(lines)) };
+    }
+}
+
+/// The blocks of a chain.
+fn links(chain: *mut Block) -> Vec<*mut Block> {
+    // SAFETY: a chain's blocks are alive, and hold the next one's address.
+    let next = |&block: &*mut Block| Some(unsafe { (*block).next }).filter(|b| !b.is_null());
+    std::iter::successors(Some(chain).filter(|b| !b.is_null()), next).collect()
+}
+
+/// Keeps a block; what is too much goes to `surplus`.
+fn give(
+    magazine: &Magazine,
+    size: &Size,
+    lines: usize,
+    block: *mut Block,
+    surplus: &mut Vec<*mut Block>,
+) {
+    // SAFETY: `fresh`, or taken; not used any more.
+    surplus.extend(links(unsafe { magazine.give(size, lines, block) }));
+}
+
+/// Everything that a magazine still gives.
+fn drain(magazine: &Magazine, size: &Size, lines: usize) -> Vec<*mut Block> {
+    let mut all = Vec::new();
+    // Twice: after a look into an empty depot it rests.
+    for _ in 0..=LINKS_OF[lines] {
+        while let Some(block) = NonNull::new(magazine.take(size, lines)) {
+            all.push(block.as_ptr());
+        }
+    }
+    all
+}
+
+#[test]
+fn what_is_given_is_taken_again_the_last_one_first() {
+    static SIZE: Size = Size::new();
+    const LINES: usize = 3;
+    let magazine = Magazine::new();
+    assert!(magazine.take(&SIZE, LINES).is_null());
+    let blocks = [(); 5].map(|()| fresh(LINES));
+    let mut surplus = Vec::new();
+    for block in blocks {
+        give(&magazine, &SIZE, LINES, block, &mut surplus);
+    }
+    assert!(surplus.is_empty());
+    for &block in blocks.iter().rev() {
+        assert_eq!(magazine.take(&SIZE, LINES), block);
+        // SAFETY: a block of so many lines, `fresh`: all of it is initialized.
+        let bytes = unsafe { std::slice::from_raw_parts(block.cast::<u8>(), LINES * UNIT) };
+        assert!(bytes[size_of::<Block>()..].iter().all(|&byte| byte == 0));
+    }
+    assert!(magazine.take(&SIZE, LINES).is_null());
+    discard(LINES, blocks);
+}
+
+#[test]
+fn a_block_is_written_to_in_its_first_word_only() {
+    const LINES: usize = 64;
+    static SIZE: Size = Size::new();
+    let magazine = Magazine::new();
+    let block = fresh(LINES);
+    // SAFETY: a block of so many lines.
+    unsafe { block.write_bytes(0xff, LINES * UNIT / size_of::<Block>()) };
+    give(&magazine, &SIZE, LINES, block, &mut Vec::new());
+    assert_eq!(magazine.take(&SIZE, LINES), block);
+    // SAFETY: as above, and initialized.
+    let words = unsafe { std::slice::from_raw_parts(block.cast::<u64>(), LINES * UNIT / 8) };
+    assert_eq!(words[0], 0, "it was the only one");
+    assert!(words[1..].iter().all(|&word| word == u64::MAX));
+    discard(LINES, [block]);
+}
+
+#[test]
+fn chains_have_a_bounded_number_of_bytes() {
+    for lines in 1..=LINES {
+        let links = LINKS_OF[lines];
+        assert!((4..=LINKS).contains(&links) && bytes(lines) <= CHAIN as u64);
+        assert!(links == LINKS || bytes(lines) + (lines * UNIT) as u64 > CHAIN as u64);
+    }
+}
+
+#[test]
+fn chains_move_from_who_frees_to_who_allocates() {
+    const LINES: usize = 16;
+    static SIZE: Size = Size::new();
+    let _alone = storing();
+    let count = 4 * LINKS_OF[LINES];
+    let addresses =
+        |blocks: &[*mut Block]| -> Vec<usize> { blocks.iter().map(|b| b.addr()).collect() };
+    let (mut given, left) = thread::spawn(move || {
+        let magazine = Magazine::new();
+        let blocks: Vec<_> = (0..count).map(|_| fresh(LINES)).collect();
+        let mut surplus = Vec::new();
+        for &block in &blocks {
+            give(&magazine, &SIZE, LINES, block, &mut surplus);
+        }
+        assert!(surplus.is_empty());
+        // What it has itself goes nowhere: the open chain, and a whole one.
+        let own = [&magazine.open, &magazine.full].map(|chain| links(chain.get()));
+        assert_eq!([own[0].len(), own[1].len()], [count / 4; 2]);
+        discard(LINES, own.iter().flatten().copied());
+        (addresses(&blocks), addresses(&own.concat()))
+    })
+    .join()
+    .unwrap();
+    let mut taken = thread::spawn(move || {
+        let magazine = Magazine::new();
+        let blocks = drain(&magazine, &SIZE, LINES);
+        discard(LINES, blocks.iter().copied());
+        addresses(&blocks)
+    })
+    .join()
+    .unwrap();
+    assert_eq!(taken.len(), count / 2);
+    given.retain(|address| !left.contains(address));
+    given.sort_unstable();
+    taken.sort_unstable();
+    assert_eq!(taken, given);
+    assert_eq!(SIZE.chains.value(), 0);
+}
+
+#[test]
+fn an_empty_depot_is_left_alone_for_as_long_as_a_chain_lasts() {
+    const LINES: usize = 40;
+    static SIZE: Size = Size::new();
+    let _alone = storing();
+    let magazine = Magazine::new();
+    assert!(magazine.take(&SIZE, LINES).is_null());
+    let other = Magazine::new();
+    for _ in 0..=2 * LINKS_OF[LINES] {
+        give(&other, &SIZE, LINES, fresh(LINES), &mut Vec::new());
+    }
+    for _ in 0..LINKS_OF[LINES] {
+        assert!(magazine.take(&SIZE, LINES).is_null());
+    }
+    for _ in 0..LINKS_OF[LINES] {
+        let block = magazine.take(&SIZE, LINES);
+        assert!(!block.is_null());
+        discard(LINES, [block]);
+    }
+    assert!(magazine.take(&SIZE, LINES).is_null());
+    let rest = drain(&other, &SIZE, LINES);
+    assert_eq!(rest.len(), LINKS_OF[LINES] + 1);
+    discard(LINES, rest);
+}
+
+#[test]
+fn the_depot_has_a_bound_and_what_is_too_much_comes_back() {
+    static SMALL: Size = Size::new();
+    static LARGE: Size = Size::new();
+    let _alone = storing();
+    // Nobody looks into these.
+    let chain = ptr::without_provenance_mut::<Block>(UNIT);
+    let most = |bytes: u64| (DEPOT / bytes) as usize;
+    let fill = |size: &Size, lines, count: usize| -> usize {
+        (0..count)
+            .map(|_| usize::from(size.store(chain, bytes(lines))))
+            .sum()
+    };
+    // Of one size there are as many as there are shelves, unless others have filled the depot.
+    let small = fill(&SMALL, 1, SHELVES + 10);
+    assert!(small <= SHELVES && small > SHELVES / 2, "{small}");
+    // And all sizes together are so many bytes.
+    let large = fill(&LARGE, 64, SHELVES + 10);
+    let held = small as u64 * bytes(1) + large as u64 * bytes(64);
+    assert!(held <= DEPOT && large < most(bytes(64)), "{small}, {large}");
+    assert!(HELD.value() >= held);
+    assert_eq!(LARGE.chains.value(), large as u64);
+    // Where it is full, the chain before the last comes back to who gives one block more.
+    let magazine = Magazine::new();
+    let mut surplus = Vec::new();
+    let blocks: Vec<_> = (0..=2 * LINKS_OF[1]).map(|_| fresh(1)).collect();
+    for &block in &blocks {
+        assert!(surplus.is_empty());
+        give(&magazine, &SMALL, 1, block, &mut surplus);
+    }
+    surplus.reverse();
+    assert_eq!(surplus, blocks[..LINKS_OF[1]]);
+    // Everything is found again, and then there is room.
+    let empty = |size: &Size, lines| -> usize {
+        let fetch = || NonNull::new(size.fetch(bytes(lines)));
+        std::iter::from_fn(fetch).count()
+    };
+    assert_eq!((empty(&SMALL, 1), empty(&LARGE, 64)), (small, large));
+    assert_eq!((SMALL.chains.value(), LARGE.chains.value()), (0, 0));
+    assert_eq!((fill(&LARGE, 64, 1), empty(&LARGE, 64)), (1, 1));
+    surplus.extend(drain(&magazine, &SMALL, 1));
+    assert_eq!(surplus.len(), blocks.len());
+    discard(1, surplus);
+}
+
+#[test]
+fn a_shelf_has_room_for_one_chain() {
+    let shelf = Shelf::new();
+    let [first, second] = [1, 2].map(|n| ptr::without_provenance_mut::<Block>(n * UNIT));
+    assert!(shelf.take().is_null());
+    assert!(shelf.put(first) && !shelf.put(second));
+    assert_eq!(shelf.take(), first);
+    assert!(shelf.take().is_null());
+    assert!(shelf.put(second));
+    assert_eq!(shelf.take(), second);
+}
+
+#[test]
+fn larger_ones_and_those_of_threads_without_a_number_are_not_kept() {
+    assert!(kept(layout(LINES + 1)).is_none());
+    let numbered = thread_number().is_some();
+    assert_eq!(kept(layout(LINES)).is_some(), KEEPS && numbered);
+    // More threads than there are numbers, all of them at once.
+    let threads = THREAD_NUMBERS + 4;
+    let there = Barrier::new(threads);
+    let unkept: usize = thread::scope(|scope| {
+        let work = || {
+            let is_numbered = thread_number().is_some();
+            there.wait();
+            assert_eq!(kept(layout(5)).is_some(), KEEPS && is_numbered);
+            let memory = NonNull::new(super::alloc(layout(5))).unwrap();
+            // SAFETY: a block of five lines; then as `free` wants it.
+            unsafe {
+                memory.write_bytes(0xff, 5 * UNIT);
+                memory.write_bytes(0, 5 * UNIT);
+                super::free(memory, layout(5));
+            }
+            usize::from(!is_numbered)
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    assert!(unkept >= 4, "{unkept}");
+}
+
+/// Threads build and free blocks, mostly such as others have built, and write into each what nobody else may overwrite.
+#[test]
+fn no_block_is_anybodys_twice() {
+    const THREADS: u64 = 4;
+    const STEPS: u64 = if cfg!(miri) { 200 } else { 20_000 };
+    const AT_A_TIME: usize = 400;
+    let _alone = storing();
+    // Address, lines, and what is in it.
+    let held: Mutex<Vec<(NonNull<u64>, usize, u64)>> = Mutex::default();
+    struct Shared<'a>(&'a Mutex<Vec<(NonNull<u64>, usize, u64)>>);
+    // SAFETY: a block in the list is its finder's alone.
+    unsafe impl Sync for Shared<'_> {}
+    let shared = Shared(&held);
+    let check = |(block, lines, mark): (NonNull<u64>, usize, u64)| {
+        for word in 0..lines * UNIT / 8 {
+            // SAFETY: the block is so long, and the caller's alone.
+            let there = unsafe { block.add(word).replace(0) };
+            assert_eq!(there, mark, "word {word} of {lines} lines");
+        }
+        // SAFETY: from `alloc`, with this layout, and zeros again.
+        unsafe { super::free(block.cast(), layout(lines)) };
+    };
+    let work = |thread: u64| {
+        let Shared(held) = &shared;
+        let mut random = thread * 2 + 1;
+        for step in 0..STEPS {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
+            let chance = random >> 33;
+            let mut list = held.lock().unwrap();
+            if list.len() == AT_A_TIME || chance % 2 == 0 && !list.is_empty() {
+                let at = (chance >> 1) as usize % list.len();
+                let found = list.swap_remove(at);
+                drop(list);
+                check(found);
+                continue;
+            }
+            drop(list);
+            // Few sizes, with short chains, which go through the depot often; and one that is not kept.
+            let lines = [40, 50, LINES, LINES + 4][(chance >> 1) as usize % 4];
+            let block = NonNull::new(super::alloc(layout(lines)).cast::<u64>()).unwrap();
+            let mark = thread << 32 | step | 1 << 63;
+            for word in 0..lines * UNIT / 8 {
+                // SAFETY: the block is so long, and this thread's alone.
+                unsafe { block.add(word).write(mark) };
+            }
+            held.lock().unwrap().push((block, lines, mark));
+        }
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        (0..THREADS).for_each(|n| _ = scope.spawn(move || work(n)));
+    });
+    held.into_inner().unwrap().into_iter().for_each(check);
+}
