@@ -1,6 +1,6 @@
 //! The allocator, with a count of what sessions take: a witness of the cache's memory that is not the cache.
 //!
-//! Sessions are aligned to cache lines. So is the cache's index, which is there from its beginning and does not grow.
+//! Sessions are aligned to cache lines, and what Refrain keeps of those that are gone. So is the cache's index, which is there from its beginning and does not grow.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -65,12 +65,13 @@ impl Display for Text<'_> {
         writeln!(f, "           {}", causes.join(", "))?;
         writeln!(
             f,
-            "memory     sessions at most {} by the allocator, bound {}: budget {}, backlog {}, handles of the soak's own {}",
+            "memory     sessions at most {} by the allocator, bound {}: budget {}, backlog {}, handles of the soak's own {}, kept of others {}",
             bytes(memory.peak as u64),
             bytes(memory.bound() as u64),
             bytes(memory.budget as u64),
             bytes(memory.backlog as u64),
             bytes(memory.handles as u64),
+            bytes(memory.kept as u64),
         )?;
         writeln!(
             f,
@@ -169,6 +170,7 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
             "budget": memory.budget,
             "backlog": memory.backlog,
             "handles": memory.handles,
+            "kept": memory.kept,
             "left": memory.left,
             "peak_live": seen.peak_live,
             "peak_backlog": seen.peak_backlog,

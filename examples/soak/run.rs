@@ -35,6 +35,14 @@ const IN_HAND: usize = 16;
 /// What the libraries keep for each thread that there ever was at a time, aligned as sessions are.
 const PER_THREAD: usize = 256;
 
+/// Threads of the process that are not the soak's workers, at most.
+const OTHERS: usize = 8;
+
+/// What Refrain keeps of the memory of sessions that are gone, for sessions to come: for all threads, and for each thread that
+/// there ever was at a time, two chains of each size up to 4 KiB. Built with `--cfg refrain_unpooled` it keeps nothing.
+const DEPOT: usize = 8 << 20;
+const MAGAZINES: usize = 64 * 2 * (16 << 10);
+
 /// Memory against its bound, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
@@ -42,6 +50,8 @@ pub(crate) struct Memory {
     pub(crate) backlog: usize,
     /// What the soak's own threads may hold beyond the cache's bound: handles.
     pub(crate) handles: usize,
+    /// What Refrain may keep of sessions that are gone.
+    pub(crate) kept: usize,
     /// The most that sessions took, by the allocator.
     pub(crate) peak: usize,
     /// What was left of them at the end.
@@ -52,7 +62,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn bound(&self) -> usize {
-        self.budget + self.backlog + self.handles
+        self.budget + self.backlog + self.handles + self.kept
     }
 }
 
@@ -164,10 +174,16 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
             });
     }
     let backlog = (bytes / 4).max(LEAST_BACKLOG);
+    let threads = options.threads + OTHERS;
     let memory = Memory {
         budget: bytes,
         backlog,
         handles: options.threads * (KEPT + IN_HAND) * (LONGEST + 128),
+        kept: if cfg!(refrain_unpooled) {
+            0
+        } else {
+            DEPOT + threads * MAGAZINES
+        },
         peak: heap::peak().saturating_sub(heap_before + index),
         left: heap::live().saturating_sub(heap_before),
         resident_before,
@@ -179,7 +195,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
                 format!("{memory:?}")
             });
     }
-    if memory.left > (options.threads + 8) * PER_THREAD {
+    if memory.left > memory.kept + threads * PER_THREAD {
         reference
             .faults
             .note("memory was left behind", || format!("{memory:?}"));
