@@ -39,6 +39,12 @@ impl Shelf {
         Self(AtomicPtr::new(null_mut()))
     }
 
+    /// The checkers' atomics are not made at compile time.
+    #[cfg(any(refrain_loom, refrain_shuttle))]
+    pub(crate) fn new() -> Self {
+        Self(AtomicPtr::new(null_mut()))
+    }
+
     /// Puts a chain here, if there is none. Wait-free.
     pub(crate) fn put(&self, chain: *mut Block) -> bool {
         // ORDERING: Relaxed. A look, so that a shelf in use is not written to; the compare-and-swap decides.

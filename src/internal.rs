@@ -2,10 +2,12 @@
 
 #![allow(missing_docs, reason = "not a public interface")]
 
+mod chains;
 mod grace;
 mod histories;
 mod whole;
 
+pub use chains::{Chain, OneShelf};
 #[cfg(crossbeam_loom)]
 pub use grace::Crossbeam;
 pub use grace::{

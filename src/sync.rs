@@ -297,6 +297,7 @@ impl Counter {
     }
 
     /// Takes back what was added.
+    #[cfg(not(any(refrain_loom, refrain_shuttle)))]
     #[inline]
     pub(crate) fn sub(&self, n: u64) {
         // ORDERING: Relaxed, as in `add`.
