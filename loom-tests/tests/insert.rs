@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use loom_tests::{close, three, two};
+use loom_tests::{Run, close, three, two};
 use refrain::internal::{Rig, Setup};
-use refrain::{Added, NotCached, RemovalCause};
+use refrain::{Added, NotCached, RemovalCause, SessionId};
 
 const RACED: Added = Added::NotCached(NotCached::Raced);
 
@@ -104,25 +104,51 @@ fn two_inserters_while_a_slot_in_front_empties() {
     three(
         "two_inserters_while_a_slot_in_front_empties",
         &["raced", "replaced", "crowded"],
-        |run| {
-            let rig = Rig::new(Setup {
-                capacity: 3,
-                ..Setup::default()
-            });
-            assert_eq!(rig.add(rig.session(9, 9)), Added::Inserted);
-            let (a, b, removed) = run.race3(
-                &rig,
-                |rig| rig.add(rig.session(1, 10)),
-                |rig| rig.add(rig.session(1, 11)),
-                |rig| rig.remove(9),
-            );
-            assert!(removed);
-            run.reached(outcome(&[a, b]));
-            assert_eq!(rig.entries(), 1);
-            check_meeting(&rig, 1, &[(10, a), (11, b)]);
-            assert_eq!(close(rig).len(), 2);
-        },
+        |run| inserters_while_a_slot_in_front_empties(run, alike),
     );
+}
+
+/// The same where every id has a fingerprint of its own, that none of the empty slots has: then an add that sees at a glance
+/// that no other slot is alike looks no further.
+///
+/// Threads: as above. Protects: the first lines of `Table::rescan`.
+#[test]
+fn two_inserters_while_another_id_in_front_leaves() {
+    three(
+        "two_inserters_while_another_id_in_front_leaves",
+        &["raced", "replaced", "crowded"],
+        |run| inserters_while_a_slot_in_front_empties(run, unlike),
+    );
+}
+
+fn inserters_while_a_slot_in_front_empties(run: &Run, hash: fn(&SessionId) -> u64) {
+    let rig = Rig::new(Setup {
+        capacity: 3,
+        hash,
+        ..Setup::default()
+    });
+    assert_eq!(rig.add(rig.session(9, 9)), Added::Inserted);
+    let (a, b, removed) = run.race3(
+        &rig,
+        |rig| rig.add(rig.session(1, 10)),
+        |rig| rig.add(rig.session(1, 11)),
+        |rig| rig.remove(9),
+    );
+    assert!(removed);
+    run.reached(outcome(&[a, b]));
+    assert_eq!(rig.entries(), 1);
+    check_meeting(&rig, 1, &[(10, a), (11, b)]);
+    assert_eq!(close(rig).len(), 2);
+}
+
+/// A hash in which all ids are alike, and empty slots too.
+fn alike(_: &SessionId) -> u64 {
+    0
+}
+
+/// A hash by which all ids have one path, and each a fingerprint of its own.
+fn unlike(id: &SessionId) -> u64 {
+    u64::from(id.as_bytes()[0]) << 32
 }
 
 /// The same over two buckets: the claims lie on two hops of the path, and the overflow count that the higher one has
@@ -136,25 +162,40 @@ fn two_inserters_past_a_full_bucket() {
     three(
         "two_inserters_past_a_full_bucket",
         &["raced", "replaced", "crowded"],
-        |run| {
-            let rig = full_bucket();
-            let (a, b, removed) = run.race3(
-                &rig,
-                |rig| rig.add(rig.session(1, 10)),
-                |rig| rig.add(rig.session(1, 11)),
-                |rig| {
-                    let removed = rig.remove(9);
-                    assert_eq!(rig.with(7), Some(7));
-                    removed
-                },
-            );
-            assert!(removed);
-            run.reached(outcome(&[a, b]));
-            assert_eq!(rig.entries(), 3);
-            check_meeting(&rig, 1, &[(10, a), (11, b)]);
-            assert_eq!(close(rig).len(), 4);
+        |run| inserters_past_a_full_bucket(run, alike),
+    );
+}
+
+/// The same where every id has a fingerprint of its own: an add in the first bucket sees by the overflow count alone that
+/// it has to look further for another's claim.
+///
+/// Threads: as above. Protects: the first lines of `Table::rescan`.
+#[test]
+fn two_inserters_past_a_bucket_full_of_other_ids() {
+    three(
+        "two_inserters_past_a_bucket_full_of_other_ids",
+        &["raced", "replaced", "crowded"],
+        |run| inserters_past_a_full_bucket(run, unlike),
+    );
+}
+
+fn inserters_past_a_full_bucket(run: &Run, hash: fn(&SessionId) -> u64) {
+    let rig = full_bucket(hash);
+    let (a, b, removed) = run.race3(
+        &rig,
+        |rig| rig.add(rig.session(1, 10)),
+        |rig| rig.add(rig.session(1, 11)),
+        |rig| {
+            let removed = rig.remove(9);
+            assert_eq!(rig.with(7), Some(7));
+            removed
         },
     );
+    assert!(removed);
+    run.reached(outcome(&[a, b]));
+    assert_eq!(rig.entries(), 3);
+    check_meeting(&rig, 1, &[(10, a), (11, b)]);
+    assert_eq!(close(rig).len(), 4);
 }
 
 /// An add past a full bucket while the bucket empties and while the session itself is removed: the overflow counts come
@@ -167,7 +208,7 @@ fn add_and_remove_past_a_full_bucket() {
         "add_and_remove_past_a_full_bucket",
         &["removed", "stayed"],
         |run| {
-            let rig = full_bucket();
+            let rig = full_bucket(alike);
             let (added, removed, other) = run.race3(
                 &rig,
                 |rig| rig.add(rig.session(1, 10)),
@@ -186,10 +227,11 @@ fn add_and_remove_past_a_full_bucket() {
 }
 
 /// Three buckets; sessions 9 and 8 fill the first, session 7 stands in the second.
-fn full_bucket() -> Arc<Rig> {
+fn full_bucket(hash: fn(&SessionId) -> u64) -> Arc<Rig> {
     let rig = Rig::new(Setup {
         capacity: 5,
         buckets: 3,
+        hash,
         ..Setup::default()
     });
     for n in [9, 8, 7] {
