@@ -9,17 +9,19 @@
 //! session freed --> magazine of the thread --chain--> depot --chain--> magazine of the thread --> session built
 //! ```
 //!
-//! What does not fit into them goes back to the allocator, and what they do not have comes from it.
+//! What does not fit into them goes back to the allocator, and what they do not have comes from it. What is in them stays there,
+//! also when the last cache is gone.
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
-mod pool;
+mod depot;
 
-use std::ptr::null_mut;
+use std::alloc::Layout;
+use std::ptr::{NonNull, null_mut};
 
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
-pub(crate) use pool::{alloc, free};
+pub(crate) use depot::{alloc, free};
 #[cfg(any(refrain_loom, refrain_shuttle))]
 pub(crate) use unkept::{alloc, free};
 
@@ -67,6 +69,36 @@ impl Shelf {
         // ORDERING: Acquire; partner: the Release in `put`.
         self.0.swap(null_mut(), Ordering::Acquire)
     }
+}
+
+/// Makes memory zero, of whole words, and lets no compiler see that nobody reads it again.
+///
+/// # Safety
+///
+/// The memory is the caller's alone, so long, and aligned for words.
+#[inline]
+pub(crate) unsafe fn wipe(memory: NonNull<u8>, len: usize) {
+    #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+    // SAFETY: passed on to the caller. The empty instruction might read the memory, for all that the compiler knows.
+    unsafe {
+        memory.write_bytes(0, len);
+        std::arch::asm!("/* {0} */", in(reg) memory.as_ptr(), options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    for word in 0..len / size_of::<u64>() {
+        // SAFETY: passed on to the caller.
+        unsafe { memory.cast::<u64>().add(word).write_volatile(0) };
+    }
+}
+
+/// Gives memory back to the allocator, wiped or not.
+///
+/// # Safety
+///
+/// From [`alloc`], with this layout, and not used any more.
+pub(crate) unsafe fn discard(memory: NonNull<u8>, layout: Layout) {
+    // SAFETY: passed on to the caller: all blocks are the allocator's at first.
+    unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
 }
 
 /// Under the checkers no block is kept.

@@ -261,13 +261,15 @@ impl Rig {
 
     pub fn add_for(&self, session: Session, timeout: Duration) -> Added {
         let now = self.engine.clock.refresh();
-        self.engine.add(session, timeout.as_millis() as u64, now)
+        let millis = (Time::ZERO + timeout).as_millis();
+        self.engine.add(session, millis, now)
     }
 
     /// Adds by the engine's coarse time as it is, which may lag behind the clock.
     pub fn add_at(&self, session: Session, timeout: Duration) -> Added {
         let now = self.engine.clock.now();
-        self.engine.add(session, timeout.as_millis() as u64, now)
+        let millis = (Time::ZERO + timeout).as_millis();
+        self.engine.add(session, millis, now)
     }
 
     /// Brings the engine's time up to the clock's.

@@ -310,6 +310,12 @@ impl Add<'_> {
         age.born(place.bucket, place.slot, self.generation);
     }
 
+    /// Where another session stands, or may, that has got this one's age: lets the age ring know.
+    fn note_birth_elsewhere(&self, place: Place) {
+        let age = &self.engine.shards[self.shard].age;
+        age.note(place.bucket, self.generation);
+    }
+
     /// Puts the session into the slot of another of its id.
     fn replace(&mut self, place: Place, word: Word, old: Raw) -> Landed {
         // SAFETY: found in a slot under the guard.
@@ -329,6 +335,7 @@ impl Add<'_> {
         self.note_birth(place);
         // LINEARIZATION: of an add that replaces.
         if !table.replace(place, word, new) {
+            self.note_birth_elsewhere(place);
             return Landed::Again;
         }
         self.held = self.held.and(slot).without(Permit::new(1, self.units));
@@ -374,6 +381,7 @@ impl Add<'_> {
                 Rival::Lower => Landed::Refused(NotCached::Raced),
             };
             if !table.empty(&self.path, place, tentative) {
+                self.note_birth_elsewhere(place);
                 return Landed::Lost;
             }
             self.held = self.held.and(permit);
@@ -383,6 +391,7 @@ impl Add<'_> {
         if table.replace(place, tentative, word) {
             Landed::At(place, word, false)
         } else {
+            self.note_birth_elsewhere(place);
             Landed::Lost
         }
     }

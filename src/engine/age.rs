@@ -4,7 +4,7 @@
 //! a session in which generation. To evict is to take a bit of the oldest generation and to look at that bucket: a
 //! session that old leaves, unless a lookup has found it since, in which case it is born again into the newest one.
 //! With at most 16 generations to a full shard, the order is exact up to 16 sessions in it and true to six to twelve percent
-//! of them beyond, at eight bytes a bucket. Full is a shard at the largest capacity that the index is built for: at a lower
+//! of them beyond, at 24 bytes a bucket, births included. Full is a shard at the largest capacity that the index is built for: at a lower
 //! one the order is coarser in proportion. The ring goes round in four to eight times as many adds as
 //! fill a shard: where most sessions leave because they are used up, those that are left grow so old. What grows older
 //! still is found wherever a bit leads to its bucket, so that the order becomes approximate, and nothing worse.
@@ -141,7 +141,7 @@ impl Age {
 }
 
 /// Births after the newest generation that was seen are thought possible up to so many generations.
-const SLACK: u16 = 16;
+const SLACK: u16 = 1024;
 
 /// How old a birth is in the newest generation, in generations; less than nothing if it is newer still.
 ///
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn births_compare_round_the_circle() {
         assert_eq!((years(u16::MAX, 1 << 16), years(1, (1 << 16) - 1)), (1, -2));
-        let years = [0, 65519, 65520].map(|later| years(7, 7 + later));
-        assert_eq!(years, [0, 65519, -16]);
+        let years = [0, 64511, 64512].map(|later| years(7, 7 + later));
+        assert_eq!(years, [0, 64511, -1024]);
         assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }
 }

@@ -259,15 +259,17 @@ impl Engine {
     ) -> (Option<(usize, Word, Raw)>, bool) {
         let part = &self.shards[shard];
         let slots = part.table.bucket(bucket);
+        // In this order: the birth of what stands in a slot, or of what came after it, and no birth after the newest.
+        let words: [Word; SLOTS] = std::array::from_fn(|slot| slots.load(slot));
+        let births: [u16; SLOTS] = std::array::from_fn(|slot| part.age.birth(bucket, slot));
         let newest = self.newest_generation(shard);
         let enough = newest.saturating_sub(generation) as i32;
         let (mut oldest, mut many, mut strays) = (-1, 0, 0);
         for slot in 0..SLOTS {
-            let birth = part.age.birth(bucket, slot);
-            let years = years(birth, newest);
-            let is_there = slots.load(slot).is_published() & (*passed & 1 << slot == 0);
+            let years = years(births[slot], newest);
+            let is_there = words[slot].is_published() & (*passed & 1 << slot == 0);
             let is_old = is_there & (years >= enough);
-            let is_stray = is_there & !is_old & shares_position(birth, generation);
+            let is_stray = is_there & !is_old & shares_position(births[slot], generation);
             many += u32::from(is_old);
             strays |= u32::from(is_stray) << slot;
             oldest = oldest.max(if is_old { years << 3 | slot as i32 } else { -1 });
@@ -282,9 +284,8 @@ impl Engine {
         }
         let slot = (oldest & 7) as usize;
         *passed |= 1 << slot;
-        let word = slots.load(slot);
-        let found = word.raw().filter(|_| word.is_published());
-        (found.map(|raw| (slot, word, raw)), many > 1)
+        let found = words[slot].raw().map(|raw| (slot, words[slot], raw));
+        (found, many > 1)
     }
 
     /// Lets a session be born again into the newest generation.

@@ -115,26 +115,6 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(size, align_of::<Header>()).expect("a session's size is bounded")
 }
 
-/// Makes memory zero, of whole words, and lets no compiler see that nobody reads it again.
-///
-/// # Safety
-///
-/// The memory is the caller's alone, so long, and aligned for words.
-#[inline]
-unsafe fn wipe(memory: NonNull<u8>, len: usize) {
-    #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
-    // SAFETY: passed on to the caller. The empty instruction might read the memory, for all that the compiler knows.
-    unsafe {
-        memory.write_bytes(0, len);
-        std::arch::asm!("/* {0} */", in(reg) memory.as_ptr(), options(nostack, preserves_flags));
-    }
-    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
-    for word in 0..len / size_of::<u64>() {
-        // SAFETY: passed on to the caller.
-        unsafe { memory.cast::<u64>().add(word).write_volatile(0) };
-    }
-}
-
 /// A pointer to a session's memory, without any share in it. All methods are unsafe for the same reason: the memory
 /// must be alive, by a reference that the caller holds or by a pin under which the pointer was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,10 +132,6 @@ impl Header {
         let high = self.len >> OWNER_SHIFT & OWNER_HIGH;
         let low = u32::from(self.state.load().owner());
         high == cache >> OWNER_LOW_BITS & OWNER_HIGH && low == cache & ((1 << OWNER_LOW_BITS) - 1)
-    }
-
-    fn id_len(&self) -> usize {
-        usize::from(self.scope as u8)
     }
 }
 
@@ -191,7 +167,7 @@ impl Raw {
         };
         if memory.addr() >> super::bucket::ADDRESS_BITS != 0 {
             // SAFETY: allocated just above with this layout.
-            unsafe { blocks::free(header.cast(), layout) };
+            unsafe { blocks::discard(header.cast(), layout) };
             return Err(Error::AddressSpace);
         }
         let flag = if extras.is_some() { EXTRAS } else { 0 };
@@ -249,7 +225,7 @@ impl Raw {
     pub(crate) unsafe fn id<'a>(self) -> &'a [u8] {
         // SAFETY: passed on to the caller.
         let header = unsafe { self.header() };
-        &header.id[..header.id_len()]
+        &header.id[..usize::from(header.scope as u8)]
     }
 
     /// The id as a value.
@@ -260,7 +236,7 @@ impl Raw {
     pub(crate) unsafe fn session_id(self) -> SessionId {
         // SAFETY: passed on to the caller.
         let header = unsafe { self.header() };
-        SessionId::from_padded(header.id, header.id_len() as u8)
+        SessionId::from_padded(header.id, header.scope as u8)
     }
 
     /// The number of the context that it was built for.
@@ -434,7 +410,7 @@ impl Raw {
         };
         // SAFETY: the allocation is `layout.size()` bytes long, in whole lines. No field has a destructor (outside the models).
         unsafe {
-            wipe(self.0.cast::<u8>().add(front), layout.size() - front);
+            blocks::wipe(self.0.cast::<u8>().add(front), layout.size() - front);
         }
         // SAFETY: allocated in `new` with the same layout, freed once.
         #[cfg(not(any(refrain_loom, refrain_shuttle)))]
@@ -443,7 +419,7 @@ impl Raw {
         }
     }
 
-    /// Asks for its lines, to be written to, without waiting for any but the header.
+    /// Asks for its first sixteen lines, to be written to, without waiting for any but the header.
     ///
     /// # Safety
     ///
@@ -451,7 +427,7 @@ impl Raw {
     pub(crate) unsafe fn prefetch(self) {
         // SAFETY: passed on to the caller.
         let size = unsafe { self.layout() }.size();
-        for line in (0..size).step_by(UNIT) {
+        for line in (0..size).step_by(UNIT).take(16) {
             prefetch_to_write(self.0.as_ptr().wrapping_byte_add(line));
         }
     }

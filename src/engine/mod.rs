@@ -44,12 +44,15 @@ pub use add::{Added, NotCached};
 /// The most shards: as many as the hash has bits set aside for.
 pub(crate) const MAX_SHARDS: usize = 1 << table::SHARD_BITS;
 
-/// Slots for each entry of capacity, times 100: tables are built for a load of 0.57, which makes 20 bytes of index a session.
+/// Slots for each entry of capacity, times 100: tables are built for a load of 0.57, which makes 16 bytes of table a session.
 const SLOTS_PER_100: usize = 175;
 
 /// Memory units that may well be on their way out, before anybody is woken: a megabyte. What goes round in the second-level
 /// cache is wiped, and filled again, in a third of the time.
 const IN_FLIGHT: u64 = 1 << 14;
+
+/// Units on one shard's stack that are worth a wake-up by themselves, however many shards there are.
+const WORTH: u64 = 512;
 
 /// What an engine is built from. All of it has been checked by the builder.
 #[derive(Debug)]
@@ -181,7 +184,7 @@ impl Engine {
             cache: plan.cache,
             backlog: plan.backlog,
             crowded: AtomicBool::new(false),
-            wake_at: (plan.backlog.min(IN_FLIGHT) / (2 * plan.shards as u64)).max(1),
+            wake_at: wake_at(plan.backlog, plan.shards as u64),
             maintainer: OnceLock::new(),
             max_session: plan.max_session,
             home: Home::here(),
@@ -332,6 +335,12 @@ impl Engine {
     pub(crate) fn entries(&self) -> u64 {
         self.cells.budget.used().entries()
     }
+}
+
+/// Units on a shard's removed stack at which the maintainer is woken.
+fn wake_at(backlog: u64, shards: u64) -> u64 {
+    let share = |units: u64| units / (2 * shards);
+    share(backlog).min(share(IN_FLIGHT).max(WORTH)).max(1)
 }
 
 /// Buckets for a shard's share of the capacity: at the load that is aimed at, and with room for a shard that gets more

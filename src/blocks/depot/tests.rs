@@ -177,48 +177,55 @@ fn an_empty_depot_is_left_alone_for_as_long_as_a_chain_lasts() {
 }
 
 #[test]
-fn the_depot_has_a_bound_and_what_is_too_much_comes_back() {
-    static SMALL: Size = Size::new();
-    static LARGE: Size = Size::new();
+fn where_there_is_no_shelf_what_is_too_much_comes_back() {
+    static SIZE: Size = Size::new();
     let _alone = storing();
     // Nobody looks into these.
     let chain = ptr::without_provenance_mut::<Block>(UNIT);
-    let most = |bytes: u64| (DEPOT / bytes) as usize;
-    let fill = |size: &Size, lines, count: usize| -> usize {
-        (0..count)
-            .map(|_| usize::from(size.store(chain, bytes(lines))))
-            .sum()
-    };
-    // Of one size there are as many as there are shelves, unless others have filled the depot.
-    let small = fill(&SMALL, 1, SHELVES + 10);
-    assert!(small <= SHELVES && small > SHELVES / 2, "{small}");
-    // And all sizes together are so many bytes.
-    let large = fill(&LARGE, 64, SHELVES + 10);
-    let held = small as u64 * bytes(1) + large as u64 * bytes(64);
-    assert!(held <= DEPOT && large < most(bytes(64)), "{small}, {large}");
-    assert!(HELD.value() >= held);
-    assert_eq!(LARGE.chains.value(), large as u64);
-    // Where it is full, the chain before the last comes back to who gives one block more.
+    let stored = (0..SHELVES + 10).filter(|_| SIZE.store(chain, 1)).count();
+    assert_eq!((stored, SIZE.chains.value()), (SHELVES, SHELVES as u64));
+    // The chain before the last comes back to who gives one block more.
     let magazine = Magazine::new();
     let mut surplus = Vec::new();
     let blocks: Vec<_> = (0..=2 * LINKS_OF[1]).map(|_| fresh(1)).collect();
     for &block in &blocks {
         assert!(surplus.is_empty());
-        give(&magazine, &SMALL, 1, block, &mut surplus);
+        give(&magazine, &SIZE, 1, block, &mut surplus);
     }
     surplus.reverse();
     assert_eq!(surplus, blocks[..LINKS_OF[1]]);
     // Everything is found again, and then there is room.
-    let empty = |size: &Size, lines| -> usize {
-        let fetch = || NonNull::new(size.fetch(bytes(lines)));
-        std::iter::from_fn(fetch).count()
-    };
-    assert_eq!((empty(&SMALL, 1), empty(&LARGE, 64)), (small, large));
-    assert_eq!((SMALL.chains.value(), LARGE.chains.value()), (0, 0));
-    assert_eq!((fill(&LARGE, 64, 1), empty(&LARGE, 64)), (1, 1));
-    surplus.extend(drain(&magazine, &SMALL, 1));
+    let fetched = || std::iter::from_fn(|| NonNull::new(SIZE.fetch(1))).count();
+    assert_eq!((fetched(), SIZE.chains.value()), (SHELVES, 0));
+    assert!(SIZE.store(chain, 1));
+    assert_eq!(fetched(), 1);
+    surplus.extend(drain(&magazine, &SIZE, 1));
     assert_eq!(surplus.len(), blocks.len());
     discard(1, surplus);
+}
+
+#[test]
+fn the_depot_has_a_bound_and_a_size_that_nobody_builds_gives_way() {
+    // Of two sizes that no other test has.
+    const OLD: usize = 61;
+    const NEW: usize = 59;
+    let _alone = storing();
+    let fill = |lines: usize| {
+        let blocks = 2 * DEPOT as usize / (lines * UNIT);
+        let all: Vec<_> = (0..blocks).map(|_| super::alloc(layout(lines))).collect();
+        for block in all {
+            // SAFETY: from `alloc`, with this layout; not used any more.
+            unsafe { free(NonNull::new(block).unwrap(), layout(lines)) };
+            // Other threads may be at it, with a chain each that they are just putting there.
+            assert!(HELD.value() < DEPOT + DEPOT / 8);
+        }
+        SIZES[lines].chains.value()
+    };
+    let old = fill(OLD);
+    assert!(old * bytes(OLD) > DEPOT / 2, "{old} chains");
+    let new = fill(NEW);
+    assert!(new * bytes(NEW) > DEPOT / 2, "{new} chains");
+    assert!(SIZES[OLD].chains.value() < old / 2);
 }
 
 #[test]

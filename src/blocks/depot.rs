@@ -4,7 +4,7 @@ use std::alloc::{self, Layout};
 use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
-use super::{Block, Shelf};
+use super::{Block, Shelf, discard};
 use crate::budget::UNIT;
 use crate::sync::{CachePadded, Counter, THREAD_NUMBERS, prefetch_to_write, thread_number};
 
@@ -62,6 +62,9 @@ static SIZES: [Size; LINES + 1] = [const { Size::new() }; LINES + 1];
 /// Bytes in the depot.
 static HELD: Counter = Counter::new(0);
 
+/// The size that gives way next where the depot is full.
+static TURN: Counter = Counter::new(0);
+
 impl Size {
     const fn new() -> Self {
         Self {
@@ -71,29 +74,75 @@ impl Size {
         }
     }
 
-    /// A chain from the depot, or null. Lock-free, and as a rule one or two looks.
-    fn fetch(&self, bytes: u64) -> *mut Block {
+    /// A chain from the depot, or null. Lock-free, and one or two looks as a rule.
+    fn fetch(&self, lines: usize) -> *mut Block {
         let used = (self.chains.value() as usize).min(SHELVES);
+        if used == 0 {
+            // It is raised before a chain is put there, and lowered after one is taken.
+            return null_mut();
+        }
         let down = (0..used).rev().chain(used..SHELVES);
         let found = down.map(|at| self.shelves[at].take());
         let chain = found.into_iter().find(|chain| !chain.is_null());
         if chain.is_some() {
             self.chains.sub(1);
-            HELD.sub(bytes);
+            HELD.sub(bytes(lines));
         }
         chain.unwrap_or(null_mut())
     }
 
-    /// Puts a chain into the depot; false if that is full. As [`fetch`](Self::fetch).
-    fn store(&self, chain: *mut Block, bytes: u64) -> bool {
+    /// Puts a chain into the depot; false if there is no shelf for it. As [`fetch`](Self::fetch).
+    fn store(&self, chain: *mut Block, lines: usize) -> bool {
         let used = (self.chains.add(1) as usize).min(SHELVES);
+        let held = HELD.add(bytes(lines)) + bytes(lines);
         let mut up = (used..SHELVES).chain((0..used).rev());
-        let stored = HELD.add(bytes) + bytes <= DEPOT && up.any(|at| self.shelves[at].put(chain));
+        let stored = up.any(|at| self.shelves[at].put(chain));
         if !stored {
             self.chains.sub(1);
-            HELD.sub(bytes);
+            HELD.sub(bytes(lines));
+        } else if held > DEPOT {
+            relieve();
         }
         stored
+    }
+}
+
+/// Gives chains back to the allocator until the depot is within its bound: of each size in its turn, so that none stays there for
+/// ever that nobody builds any more.
+#[cold]
+fn relieve() {
+    let mut vain = 0;
+    while HELD.value() > DEPOT && vain < LINES {
+        let lines = 1 + TURN.add(1) as usize % LINES;
+        let chain = SIZES[lines].fetch(lines);
+        if chain.is_null() {
+            vain += 1;
+        } else {
+            vain = 0;
+            // SAFETY: a chain from the depot is its taker's alone.
+            unsafe { give_back(chain, lines) };
+        }
+    }
+}
+
+/// Gives a chain back to the allocator.
+///
+/// # Safety
+///
+/// It is of blocks of so many lines, the caller's alone, and not used any more.
+#[cold]
+unsafe fn give_back(chain: *mut Block, lines: usize) {
+    // Always so: it was a layout when the blocks were allocated.
+    let Ok(layout) = Layout::from_size_align(lines * UNIT, UNIT) else {
+        return;
+    };
+    let mut at = chain;
+    while let Some(block) = NonNull::new(at) {
+        // SAFETY: passed on to the caller. All of it came from the allocator at first, with this layout.
+        unsafe {
+            at = block.as_ref().next;
+            discard(block.cast(), layout);
+        }
     }
 }
 
@@ -134,7 +183,7 @@ impl Magazine {
                 self.pause.set(less);
                 return false;
             }
-            chain = size.fetch(bytes(lines));
+            chain = size.fetch(lines);
         }
         if chain.is_null() {
             self.pause.set(LINKS_OF[lines]);
@@ -156,7 +205,7 @@ impl Magazine {
         if self.len.get() == LINKS_OF[lines] {
             surplus = self.full.replace(self.open.replace(null_mut()));
             self.len.set(0);
-            if !surplus.is_null() && size.store(surplus, bytes(lines)) {
+            if !surplus.is_null() && size.store(surplus, lines) {
                 surplus = null_mut();
             }
         }
@@ -207,17 +256,13 @@ pub(crate) fn alloc(layout: Layout) -> *mut u8 {
 pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
     let Some((size, magazine, lines)) = kept(layout) else {
         // SAFETY: passed on to the caller: what is not kept is the allocator's.
-        return unsafe { alloc::dealloc(memory.as_ptr(), layout) };
+        return unsafe { discard(memory, layout) };
     };
     // SAFETY: passed on to the caller.
-    let mut surplus = unsafe { magazine.give(size, lines, memory.as_ptr().cast()) };
-    while !surplus.is_null() {
-        let block = surplus;
-        // SAFETY: the chain is of this layout, all of it from the allocator at first, and nobody else's any more.
-        unsafe {
-            surplus = (*block).next;
-            alloc::dealloc(block.cast(), layout);
-        }
+    let surplus = unsafe { magazine.give(size, lines, memory.as_ptr().cast()) };
+    if !surplus.is_null() {
+        // SAFETY: nobody else has it any more.
+        unsafe { give_back(surplus, lines) };
     }
 }
 
