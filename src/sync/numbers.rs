@@ -1,4 +1,4 @@
-//! Small numbers for threads, so that each can count on a line of its own.
+//! Small numbers for threads, so that each can count on a line of its own, and keep blocks that are its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,7 +42,7 @@ impl Numbers {
         let lowest = |seen: u64| (seen != u64::MAX).then(|| seen | (seen + 1));
         for (index, word) in self.0.iter().enumerate() {
             // ORDERING: Acquire on success; partner: the Release in `give`. The thread that had the number before has done
-            // its last counting with it. Relaxed else: the compare-and-swap decides.
+            // its last counting with it, and left its blocks. Relaxed else: the compare-and-swap decides.
             if let Ok(seen) = word.fetch_update(Ordering::Acquire, Ordering::Relaxed, lowest) {
                 return Some(index * 64 + seen.trailing_ones() as usize);
             }

@@ -272,7 +272,7 @@ fn larger_ones_and_those_of_threads_without_a_number_are_not_kept() {
 #[test]
 fn no_block_is_anybodys_twice() {
     const THREADS: u64 = 4;
-    const STEPS: u64 = if cfg!(miri) { 200 } else { 20_000 };
+    const STEPS: u64 = if cfg!(miri) { 40 } else { 20_000 };
     const AT_A_TIME: usize = 400;
     let _alone = storing();
     // Address, lines, and what is in it.
