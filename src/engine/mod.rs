@@ -221,12 +221,12 @@ impl Engine {
         now: Time,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
-        self.with_if::<false, _>(id, context, now, |_| true, f)
+        self.with_if(id, context, now, |_| true, f)
     }
 
     /// As [`with`](Self::with), but what `want` refuses is a miss. It is called under the pin.
     #[inline]
-    fn with_if<const OWNED: bool, R>(
+    fn with_if<R>(
         &self,
         id: &SessionId,
         context: u32,
@@ -237,7 +237,7 @@ impl Engine {
         let (_, Shard { table, .. }, path) = self.find_shard(id, context);
         let home = table.home(&path);
         let guard = self.domain.pin();
-        let found = table.seek::<OWNED>(home, &guard, &path, id, context);
+        let found = table.seek(home, &guard, &path, id, context);
         let (raw, state) = self.judge(&guard, found, now)?;
         if !want(raw) {
             self.cells.count(Event::Miss);
@@ -281,7 +281,7 @@ impl Engine {
         now: Time,
         want: impl FnOnce(Raw) -> bool,
     ) -> Option<Raw> {
-        self.with_if::<true, _>(id, context, now, want, |raw, _| {
+        self.with_if(id, context, now, want, |raw, _| {
             // SAFETY: found in a slot under the guard, so the cache's reference can't end before this returns.
             unsafe { raw.try_retain() }.then_some(raw)
         })

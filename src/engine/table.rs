@@ -9,7 +9,7 @@ use crate::engine::header::Raw;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::reclaim::Guard;
-use crate::sync::{MODEL, prefetch, prefetch_to_write};
+use crate::sync::{MODEL, prefetch};
 use crate::zeroed::Array;
 
 /// Buckets on the longest path. At the load that tables are built for, about one id in 10^10 would need more.
@@ -157,9 +157,9 @@ impl Table {
     }
 
     /// The published session of an id, for who has the first bucket already. Wait-free: at most [`MAX_HOPS`] buckets, one as
-    /// a rule. Who is going to write to the session says so: its line then comes from another processor once and not twice.
+    /// a rule.
     #[inline(always)]
-    pub(crate) fn seek<const OWNED: bool>(
+    pub(crate) fn seek(
         &self,
         home: &Bucket,
         guard: &Guard<'_>,
@@ -167,7 +167,7 @@ impl Table {
         id: &SessionId,
         context: u32,
     ) -> Option<Raw> {
-        match Self::find_in::<OWNED>(guard, home, path, id, context) {
+        match Self::find_in(guard, home, path, id, context) {
             Some((_, _, raw)) => Some(raw),
             None if home.overflows(path.group()) => {
                 let found = self.find_further(guard, path, id, context);
@@ -186,7 +186,7 @@ impl Table {
         context: u32,
     ) -> Option<(Place, Word, Raw)> {
         let home = self.home(path);
-        match Self::find_in::<true>(guard, home, path, id, context) {
+        match Self::find_in(guard, home, path, id, context) {
             Some((slot, word, raw)) => {
                 let place = Self::place_at_home(path.home, slot);
                 Some((place, word, raw))
@@ -209,7 +209,7 @@ impl Table {
         for hop in 1..self.hops {
             at = self.next(at, path);
             let bucket = &self.buckets[at];
-            let found = Self::find_in::<false>(guard, bucket, path, id, context);
+            let found = Self::find_in(guard, bucket, path, id, context);
             if let Some((slot, word, raw)) = found {
                 let place = Place {
                     hop,
@@ -226,20 +226,15 @@ impl Table {
     }
 
     #[inline(always)]
-    fn find_in<const OWNED: bool>(
+    fn find_in(
         _guard: &Guard<'_>,
         bucket: &Bucket,
         path: &Path,
         id: &SessionId,
         context: u32,
     ) -> Option<(usize, Word, Raw)> {
-        bucket.find(path.fingerprint(), |raw| {
-            if OWNED {
-                prefetch_to_write(raw.as_ptr());
-            }
-            // SAFETY: found in a slot under the guard.
-            unsafe { raw.is(id, context) }
-        })
+        // SAFETY: found in a slot under the guard.
+        bucket.find(path.fingerprint(), |raw| unsafe { raw.is(id, context) })
     }
 
     /// What stands on an id's path, for an add.
