@@ -23,7 +23,7 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 pub(crate) use depot::{alloc, free};
 #[cfg(any(refrain_loom, refrain_shuttle))]
-pub(crate) use unkept::{alloc, free};
+pub(crate) use unkept::alloc;
 
 /// A block that is kept: zeros, but for its first word.
 #[derive(Debug)]
@@ -105,18 +105,9 @@ pub(crate) unsafe fn discard(memory: NonNull<u8>, layout: Layout) {
 #[cfg(any(refrain_loom, refrain_shuttle))]
 mod unkept {
     use std::alloc::{self, Layout};
-    use std::ptr::NonNull;
 
     pub(crate) fn alloc(layout: Layout) -> *mut u8 {
         // SAFETY: the layout's size is not zero: it holds a header.
         unsafe { alloc::alloc(layout) }
-    }
-
-    /// # Safety
-    ///
-    /// From [`alloc`], with this layout.
-    pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
-        // SAFETY: passed on to the caller.
-        unsafe { alloc::dealloc(memory.as_ptr(), layout) }
     }
 }
