@@ -67,6 +67,7 @@ pub(crate) struct Workload {
 
 const SMALL: usize = 20_000;
 const LARGE: usize = 1_000_000;
+const HUGE: usize = 8_000_000;
 
 const fn look(
     name: &'static str,
@@ -190,6 +191,14 @@ pub(crate) const ALL: &[Workload] = &[
         LARGE,
         Line::Zipf,
         Access::Own,
+        false,
+    ),
+    look(
+        "hits-8m-uniform",
+        "all hits, borrowed, 8,000,000 ids, uniform",
+        HUGE,
+        Line::Uniform,
+        Access::Lend,
         false,
     ),
     look(
