@@ -18,7 +18,9 @@ mod depot;
 use std::alloc::Layout;
 use std::ptr::{NonNull, null_mut};
 
+use crate::budget::UNIT;
 use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::prefetch_to_write;
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 pub(crate) use depot::{alloc, free};
@@ -88,6 +90,14 @@ pub(crate) unsafe fn wipe(memory: NonNull<u8>, len: usize) {
     for word in 0..len / size_of::<u64>() {
         // SAFETY: passed on to the caller.
         unsafe { memory.cast::<u64>().add(word).write_volatile(0) };
+    }
+}
+
+/// Asks for a block's first sixteen lines, to be written to: what follows, the processor sees coming. It need not be there.
+#[inline]
+pub(crate) fn prefetch<T>(block: *const T, lines: usize) {
+    for line in 0..lines.min(16) {
+        prefetch_to_write(block.wrapping_byte_add(line * UNIT));
     }
 }
 

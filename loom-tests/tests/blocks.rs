@@ -40,8 +40,8 @@ fn clear(shelf: &OneShelf) -> bool {
 fn two_puts_against_take() {
     let outcomes = &["one put, left", "one put, taken", "both put, one taken"];
     three("two_puts_against_take", outcomes, |run| {
-        let shelf = Arc::new(OneShelf::new());
-        let (one, other) = (Chain::new(), Chain::new());
+        let shelf = Arc::new(OneShelf::default());
+        let (one, other) = (Chain::default(), Chain::default());
         let (a, b, taken) = run.race3(
             &shelf,
             move |shelf| put(shelf, one),
@@ -66,9 +66,9 @@ fn two_puts_against_take() {
 fn two_takes_against_put() {
     let outcomes = &["one taken, none put", "one taken, one left", "both taken"];
     three("two_takes_against_put", outcomes, |run| {
-        let shelf = Arc::new(OneShelf::new());
-        assert!(put(&shelf, Chain::new()));
-        let another = Chain::new();
+        let shelf = Arc::new(OneShelf::default());
+        assert!(put(&shelf, Chain::default()));
+        let another = Chain::default();
         let (a, b, put) = run.race3(&shelf, take, take, move |shelf| put(shelf, another));
         let left = clear(&shelf);
         assert_eq!(

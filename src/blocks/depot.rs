@@ -4,9 +4,9 @@ use std::alloc::{self, Layout};
 use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
-use super::{Block, Shelf, discard};
+use super::{Block, Shelf, discard, prefetch};
 use crate::budget::UNIT;
-use crate::sync::{CachePadded, Counter, THREAD_NUMBERS, prefetch_to_write, thread_number};
+use crate::sync::{CachePadded, Counter, THREAD_NUMBERS, thread_number};
 
 /// Whether any block is kept: not where tools want to see what becomes of each.
 const KEEPS: bool = !cfg!(any(miri, refrain_modelled, refrain_unpooled));
@@ -81,14 +81,15 @@ impl Size {
             // It is raised before a chain is put there, and lowered after one is taken.
             return null_mut();
         }
-        let down = (0..used).rev().chain(used..SHELVES);
-        let found = down.map(|at| self.shelves[at].take());
-        let chain = found.into_iter().find(|chain| !chain.is_null());
-        if chain.is_some() {
-            self.chains.sub(1);
-            HELD.sub(bytes(lines));
+        for at in (0..used).rev().chain(used..SHELVES) {
+            let chain = self.shelves[at].take();
+            if !chain.is_null() {
+                self.chains.sub(1);
+                HELD.sub(bytes(lines));
+                return chain;
+            }
         }
-        chain.unwrap_or(null_mut())
+        null_mut()
     }
 
     /// Puts a chain into the depot; false if there is no shelf for it. As [`fetch`](Self::fetch).
@@ -168,9 +169,7 @@ impl Magazine {
         self.open.set(next);
         self.len.set(self.len.get() - 1);
         // Another thread has wiped it.
-        for line in 0..lines {
-            prefetch_to_write(next.wrapping_byte_add(line * UNIT));
-        }
+        prefetch(next, lines);
         block
     }
 

@@ -207,6 +207,8 @@ impl Bucket {
         /// The highest of four bits for each slot, and none for the overflow counts.
         const EACH: u32 = 0x0888_8888;
         let (low, high): (u32, u32);
+        // ORDERING: Acquire, which is every load's of this processor; partner: as in `load`. Nothing that the compiler sees moves
+        // over it.
         // SAFETY: reads this bucket, which is a line and aligned to one. Nothing is written, and what others write are atomics
         // of eight bytes each, of which this loads every one. (A vector load in Rust would be a data race: only here does it
         // mean what the processor makes of it.)

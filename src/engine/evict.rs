@@ -207,9 +207,8 @@ impl Engine {
         let mut more = false;
         let mut passed = 0;
         loop {
-            let (oldest, others) = self.oldest_in(shard, (bucket, generation), &mut passed);
-            let Some((slot, word, raw)) = oldest else {
-                more |= others;
+            let oldest = self.oldest_in(shard, (bucket, generation), &mut passed);
+            let Some(((slot, word, raw), others)) = oldest else {
                 break;
             };
             if search.spared == Some(raw) {
@@ -256,7 +255,7 @@ impl Engine {
         shard: usize,
         (bucket, generation): (usize, u64),
         passed: &mut u32,
-    ) -> (Option<(usize, Word, Raw)>, bool) {
+    ) -> Option<((usize, Word, Raw), bool)> {
         let part = &self.shards[shard];
         let slots = part.table.bucket(bucket);
         // In this order: the birth of what stands in a slot, or of what came after it, and no birth after the newest.
@@ -280,12 +279,12 @@ impl Engine {
         }
         *passed |= strays;
         if oldest < 0 {
-            return (None, false);
+            return None;
         }
         let slot = (oldest & 7) as usize;
         *passed |= 1 << slot;
-        let found = words[slot].raw().map(|raw| (slot, words[slot], raw));
-        (found, many > 1)
+        let raw = words[slot].raw()?;
+        Some(((slot, words[slot], raw), many > 1))
     }
 
     /// Lets a session be born again into the newest generation.

@@ -21,7 +21,7 @@ use crate::engine::word::{AtomicState, State};
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{Alive, MODEL, prefetch_to_write};
+use crate::sync::{Alive, MODEL};
 
 /// The longest server name, as in TLS.
 const MAX_NAME: usize = 255;
@@ -419,17 +419,15 @@ impl Raw {
         }
     }
 
-    /// Asks for its first sixteen lines, to be written to, without waiting for any but the header.
+    /// Asks for its lines, to be written to, without waiting for any but the header.
     ///
     /// # Safety
     ///
     /// The memory must be alive.
     pub(crate) unsafe fn prefetch(self) {
         // SAFETY: passed on to the caller.
-        let size = unsafe { self.layout() }.size();
-        for line in (0..size).step_by(UNIT).take(16) {
-            prefetch_to_write(self.0.as_ptr().wrapping_byte_add(line));
-        }
+        let lines = unsafe { self.units() } as usize;
+        blocks::prefetch(self.0.as_ptr(), lines);
     }
 
     /// Whether it has this id and context. Reads the header line.

@@ -43,6 +43,11 @@ pub struct Maintained {
     pub more: bool,
 }
 
+/// When the tick after that of `now` begins, in milliseconds.
+pub(super) fn next_tick(now: Time, tick: u64) -> u64 {
+    (now.as_millis() / tick + 1) * tick
+}
+
 /// A piece of work with a bound.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -220,16 +225,11 @@ impl Engine {
             || self.invalidations.load(Ordering::Relaxed) > self.swept.load(Ordering::Relaxed)
     }
 
-    /// When the tick after that of `now` begins, in milliseconds.
-    pub(super) fn next_tick(&self, now: Time) -> u64 {
-        (now.as_millis() / self.tick + 1) * self.tick
-    }
-
     /// Notes that all wheels were turned to `now`'s tick, and all shards swept for that many invalidations.
     pub(super) fn note_caught_up(&self, now: Time, invalidations: u64) {
         // ORDERING: Relaxed, both, as in `is_behind`.
         self.caught_up
-            .fetch_max(self.next_tick(now), Ordering::Relaxed);
+            .fetch_max(next_tick(now, self.tick), Ordering::Relaxed);
         self.swept.fetch_max(invalidations, Ordering::Relaxed);
     }
 

@@ -178,7 +178,7 @@ impl Engine {
             contexts: Contexts::new(plan.cache, plan.max_contexts),
             cells: Cells::new(plan.shards, plan.limit),
             invalidations: AtomicU64::new(0),
-            caught_up: AtomicU64::new((now.as_millis() / plan.tick + 1) * plan.tick),
+            caught_up: AtomicU64::new(maintain::next_tick(now, plan.tick)),
             swept: AtomicU64::new(0),
             tick: plan.tick,
             cache: plan.cache,

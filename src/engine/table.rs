@@ -26,7 +26,8 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// Enough of the path of a session that stands in its first bucket to find and leave it there.
+    /// Of the path of a session that stands in its first bucket, enough to take it out there. Not to look for it: the hash is not
+    /// its own.
     pub(crate) fn home_only(bucket: usize) -> Self {
         Self {
             hash: 0,
@@ -150,7 +151,7 @@ impl Table {
     #[inline(always)]
     pub(crate) fn home(&self, path: &Path) -> &Bucket {
         debug_assert!(path.home < self.buckets.len());
-        // SAFETY: made by `path`, of this table: the upper half of a 32-bit number times so many.
+        // SAFETY: made by `path`, of this table: the upper half of a 32-bit number times so many. (Or `home_only`, of a bucket.)
         let bucket = unsafe { self.buckets.get_unchecked(path.home) };
         prefetch(bucket);
         bucket

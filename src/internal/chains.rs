@@ -27,12 +27,6 @@ unsafe impl Send for Chain {}
 
 impl Default for Chain {
     fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Chain {
-    pub fn new() -> Self {
         let link = |next, _| {
             let memory = Memory::new();
             let block = Block { next };
@@ -40,12 +34,14 @@ impl Chain {
         };
         Self((0..LINKS).fold(null_mut(), link))
     }
+}
 
+impl Chain {
     fn each(&self, f: impl Fn(&Memory)) {
         let mut at: *mut Link = self.0.cast();
         let mut links = 0;
         while !at.is_null() {
-            // SAFETY: made by `new`, linked to another such or to nothing, and never freed.
+            // SAFETY: made by `default`, linked to another such or to nothing, and never freed.
             let link = unsafe { &*at };
             f(&link.memory);
             at = link.block.next.cast();
@@ -71,15 +67,11 @@ pub struct OneShelf(Shelf);
 
 impl Default for OneShelf {
     fn default() -> Self {
-        Self::new()
+        Self(Shelf::new())
     }
 }
 
 impl OneShelf {
-    pub fn new() -> Self {
-        Self(Shelf::new())
-    }
-
     /// Puts a chain there, or gives it back.
     pub fn put(&self, chain: Chain) -> Result<(), Chain> {
         if self.0.put(chain.0) {

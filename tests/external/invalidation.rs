@@ -93,17 +93,12 @@ fn an_invalidation_while_the_store_is_read_is_not_undone_by_what_was_read() {
         let (a, b) = (Node::new(&shop), Node::new(&shop));
         a.establish(1);
         a.settle();
-        shop.close_gate();
-        let found = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| b.resume(1));
-            shop.wait_at_gate(1);
+        let found = b.resume_during(1, || {
             if everything {
                 b.cache.clear();
             } else {
                 b.cache.invalidate_context(&b.context).unwrap();
             }
-            shop.open_gate();
-            reader.join().unwrap()
         });
         assert!(!found && !b.has(1));
         b.settle();
@@ -120,13 +115,8 @@ fn an_invalidation_of_another_context_does_not_disturb_a_read() {
     b.settle();
     a.establish(1);
     a.settle();
-    shop.close_gate();
-    let found = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| b.resume(1));
-        shop.wait_at_gate(1);
+    let found = b.resume_during(1, || {
         b.cache.invalidate_context(&other).unwrap();
-        shop.open_gate();
-        reader.join().unwrap()
     });
     assert!(found && b.has(1));
 }

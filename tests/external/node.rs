@@ -132,6 +132,18 @@ impl Node {
         found.is_some_and(|found| found == payload(n))
     }
 
+    /// Resumes, and does something else while the store's answer is on its way.
+    pub(crate) fn resume_during(&self, n: u64, f: impl FnOnce()) -> bool {
+        self.shop.close_gate();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| self.resume(n));
+            self.shop.wait_at_gate(1);
+            f();
+            self.shop.open_gate();
+            reader.join().unwrap()
+        })
+    }
+
     /// A client comes back with a session that works once.
     pub(crate) fn resume_once(&self, n: u64) -> bool {
         let mut connection = self.cache.accept(&self.context);

@@ -92,14 +92,8 @@ fn a_removal_while_the_store_is_read_is_not_undone_by_what_was_read() {
         let (a, b) = (Node::new(&shop), Node::with(&shop, options()));
         a.establish(1);
         a.settle();
-        shop.close_gate();
-        let found = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| b.resume(1));
-            shop.wait_at_gate(1);
-            // The answer is on its way.
+        let found = b.resume_during(1, || {
             b.cache.remove(&b.context, &id(1));
-            shop.open_gate();
-            reader.join().unwrap()
         });
         assert!(!found && !b.has(1));
         assert!(b.stats().refused_stale + b.stats().timeouts > 0);
