@@ -145,8 +145,8 @@ const SLACK: u16 = 1024;
 
 /// How old a birth is in the newest generation, in generations; less than nothing if it is newer still.
 ///
-/// Births have 16 bits, so this goes round a circle. What has grown older than a thousand times round the ring is taken for young,
-/// for as long as it takes to go round once or twice.
+/// Births have 16 bits, so this goes round a circle. What has grown older than a thousand times round the ring is taken for young
+/// until the ring has gone round some 17 times more, and for old again then.
 #[inline]
 pub(crate) fn years(birth: u16, newest: u64) -> i32 {
     i32::from((newest as u16).wrapping_add(SLACK).wrapping_sub(birth)) - i32::from(SLACK)
