@@ -3,18 +3,22 @@
 //! Accept threads build sessions, and the maintainer frees them. A general allocator takes a lock to free what another
 //! thread has allocated, and then adds wait for that lock, the only one on their way. So blocks go round: wiped, sorted by
 //! their number of cache lines, through a *magazine* of each thread and a *depot* that all share (Bonwick and Adams,
-//! "Magazines and Vmem", USENIX 2001).
+//! "Magazines and Vmem", USENIX 2001). What does not fit into them goes back to the *yard*, and what they do not have comes from
+//! there.
 //!
 //! ```text
 //! session freed --> magazine of the thread --chain--> depot --chain--> magazine of the thread --> session built
+//!                                            |  ^
+//!                                            v  |
+//!                                            yard: slabs, of regions, of the allocator
 //! ```
-//!
-//! What does not fit into them goes back to the allocator, and what they do not have comes from it. What is in them stays there,
-//! also when the last cache is gone.
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 mod depot;
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+mod yard;
 
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
 use std::alloc::Layout;
 use std::ptr::{NonNull, null_mut};
 
@@ -23,9 +27,21 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::prefetch_to_write;
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
-pub(crate) use depot::{alloc, free};
+pub(crate) use depot::{alloc, free, relinquish, tend};
 #[cfg(any(refrain_loom, refrain_shuttle))]
-pub(crate) use unkept::alloc;
+pub(crate) use unkept::{alloc, is_short, relinquish, tend};
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+pub(crate) use yard::is_short;
+
+/// The layout of a block.
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+fn layout(lines: usize) -> Layout {
+    Layout::from_size_align(lines * UNIT, UNIT).expect("a block's size is bounded")
+}
+
+/// The largest blocks that are kept, in lines.
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+const LINES: usize = 64;
 
 /// A block that is kept: zeros, but for its first word.
 #[derive(Debug)]
@@ -101,13 +117,14 @@ pub(crate) fn prefetch<T>(block: *const T, lines: usize) {
     }
 }
 
-/// Gives memory back to the allocator, wiped or not.
+/// Gives memory back to the allocator.
 ///
 /// # Safety
 ///
-/// From [`alloc`], with this layout, and not used any more.
-pub(crate) unsafe fn discard(memory: NonNull<u8>, layout: Layout) {
-    // SAFETY: passed on to the caller: all blocks are the allocator's at first.
+/// From there, with this layout, and not used any more.
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+unsafe fn discard(memory: NonNull<u8>, layout: Layout) {
+    // SAFETY: passed on to the caller.
     unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
 }
 
@@ -120,4 +137,12 @@ mod unkept {
         // SAFETY: the layout's size is not zero: it holds a header.
         unsafe { alloc::alloc(layout) }
     }
+
+    pub(crate) fn is_short() -> bool {
+        false
+    }
+
+    pub(crate) fn tend() {}
+
+    pub(crate) fn relinquish() {}
 }

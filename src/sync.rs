@@ -132,6 +132,8 @@ mod numbers;
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use home::Home;
 pub(crate) use imp::{Condvar, Mutex, MutexGuard, atomic, thread};
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+pub(crate) use numbers::for_each_free_number;
 pub(crate) use numbers::{THREAD_NUMBERS, thread_number};
 
 /// Whether this is a build for the checkers, where structures and efforts are small so that every case is seen.

@@ -1,13 +1,14 @@
-//! Every session's memory holds no secret any more when it goes back to the allocator, whichever way the session left.
+//! Every session's memory holds no secret any more when it goes back to the allocator, or is kept for another, whichever way
+//! the session left.
 //!
-//! The allocator of this test looks at each block of a session's size before it frees it. It sees all of the larger ones.
-//! Of others the memory is kept, up to a bound, for the sessions to come; what is too much is seen.
+//! The allocator of this test looks at each large session before it frees it. Smaller ones are cut out of regions, and kept
+//! for the sessions to come; the regions are searched.
 
 #![allow(missing_docs, reason = "a test")]
 
 use std::alloc::{GlobalAlloc, Layout, System, alloc, dealloc};
-use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use refrain::{
@@ -26,78 +27,95 @@ const LARGE: usize = 300;
 /// Of 64 lines.
 const KEPT: usize = 252;
 
-/// The bytes that are kept for all threads, and the most blocks of the largest size that a thread has besides.
-const DEPOT: usize = 8 << 20;
-const MAGAZINE: usize = 8;
-
 struct Looking;
 
-/// Of blocks of one size, how many were freed, and how many of those still held the secret.
-struct Seen {
-    block: usize,
-    freed: AtomicUsize,
-    leaked: AtomicUsize,
+/// Of large sessions, how many were freed, and how many of these still held the secret.
+static FREED: AtomicUsize = AtomicUsize::new(0);
+static LEAKED: AtomicUsize = AtomicUsize::new(0);
+
+/// The memory of smaller ones, by address and length: regions, or each for itself where none is kept.
+static SMALL: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+
+fn small() -> MutexGuard<'static, Vec<(usize, usize)>> {
+    SMALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Seen {
-    const fn new(secrets: usize) -> Self {
-        Self {
-            block: block(secrets),
-            freed: AtomicUsize::new(0),
-            leaked: AtomicUsize::new(0),
-        }
-    }
-
-    /// Since the last look.
-    fn take(&self) -> (usize, usize) {
-        (
-            self.freed.swap(0, Ordering::SeqCst),
-            self.leaked.swap(0, Ordering::SeqCst),
-        )
-    }
+fn is_small(layout: Layout) -> bool {
+    layout.align() > 4096 || layout.align() == 64 && layout.size() == block(KEPT)
 }
-
-/// Each test's own.
-static SEEN: [Seen; 2] = [Seen::new(LARGE), Seen::new(KEPT)];
 
 #[global_allocator]
 static ALLOCATOR: Looking = Looking;
 
-// SAFETY: passes everything on to the system's allocator; only looks at a block that is about to be freed.
+// SAFETY: passes everything on to the system's allocator; only looks at memory that is about to be freed, and notes where
+// it is.
 unsafe impl GlobalAlloc for Looking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
+        let memory = unsafe { System.alloc(layout) };
+        if is_small(layout) && !memory.is_null() {
+            small().push((memory.expose_provenance(), layout.size()));
+        }
+        memory
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let is_session = |seen: &&Seen| layout.size() == seen.block && layout.align() == 64;
-        if let Some(seen) = SEEN.iter().find(is_session) {
-            // SAFETY: the block is still allocated, this large, and all of a session's bytes were written.
-            let bytes = unsafe { std::slice::from_raw_parts(block, layout.size()) };
-            let secret = bytes.windows(SECRET.len()).any(|part| part == SECRET);
-            seen.freed.fetch_add(1, Ordering::SeqCst);
-            seen.leaked.fetch_add(usize::from(secret), Ordering::SeqCst);
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        if layout.align() == 64 && layout.size() == block(LARGE) {
+            // SAFETY: it is still allocated, this large, and all of a session's bytes were written.
+            let secrets = unsafe { secrets(memory, layout.size()) };
+            FREED.fetch_add(1, Ordering::SeqCst);
+            LEAKED.fetch_add(usize::from(secrets > 0), Ordering::SeqCst);
+        }
+        if is_small(layout) {
+            // SAFETY: as above. A region's blocks were written, and its rest is nobody's.
+            let secrets = unsafe { secrets(memory, layout.size()) };
+            LEAKED.fetch_add(usize::from(secrets > 0), Ordering::SeqCst);
+            small().retain(|&(at, _)| at != memory.addr());
         }
         // SAFETY: passed on.
-        unsafe { System.dealloc(block, layout) }
+        unsafe { System.dealloc(memory, layout) }
     }
 }
 
+/// How often the secret stands in memory.
+///
+/// # Safety
+///
+/// It is allocated, this long, and nobody writes to it.
+unsafe fn secrets(memory: *const u8, len: usize) -> usize {
+    // SAFETY: passed on.
+    let bytes = unsafe { std::slice::from_raw_parts(memory, len) };
+    bytes.chunks(16).filter(|part| *part == SECRET).count()
+}
+
+/// Sessions freed, and leaks, since the last look.
+fn freed() -> (usize, usize) {
+    (
+        FREED.swap(0, Ordering::SeqCst),
+        LEAKED.swap(0, Ordering::SeqCst),
+    )
+}
+
 /// Sees that the allocator finds what it looks for.
-fn leak_one(seen: &Seen) {
-    let layout = Layout::from_size_align(seen.block, 64).unwrap();
+fn leak_one() {
+    let layout = Layout::from_size_align(block(LARGE), 64).unwrap();
     // SAFETY: the layout has a size; the block is written and freed once, with the layout it was allocated with.
     unsafe {
         // An optimizer would do without a block that nobody reads.
         let block = std::hint::black_box(alloc(layout));
         block.write_bytes(0, layout.size());
         block
-            .add(500)
+            .add(512)
             .copy_from_nonoverlapping(SECRET.as_ptr(), SECRET.len());
         dealloc(std::hint::black_box(block), layout);
     }
-    assert_eq!(seen.take(), (1, 1));
+    assert_eq!(freed(), (1, 1));
+}
+
+/// The tests count the same things.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn cache(capacity: usize, clock: &ManualClock) -> SessionCache {
@@ -114,9 +132,8 @@ fn cache(capacity: usize, clock: &ManualClock) -> SessionCache {
 
 #[test]
 fn no_secret_goes_back_to_the_allocator() {
-    let seen = &SEEN[0];
-    leak_one(seen);
-    let freed = || seen.take();
+    let _alone = alone();
+    leak_one();
     let clock = ManualClock::new();
     let cache = cache(4, &clock);
     let context = cache.context(ContextId::derive("test", &[])).unwrap();
@@ -127,7 +144,7 @@ fn no_secret_goes_back_to_the_allocator() {
         cache.settle();
         assert_eq!(freed(), (count, 0), "{by}");
     };
-    assert_eq!(session(1).memory(), seen.block);
+    assert_eq!(session(1).memory(), block(LARGE));
     gone("a handle that was never added", 1);
 
     add(1);
@@ -178,88 +195,86 @@ fn no_secret_goes_back_to_the_allocator() {
     assert_eq!(RemovalCause::ALL.len(), 9, "all ways out are above");
 }
 
-/// Once as much is kept as may be, what leaves is seen again, a chain of blocks at a time.
 #[test]
-fn no_secret_goes_back_from_what_is_kept() {
+fn no_secret_stays_in_what_is_kept() {
     const MANY: usize = 32;
-    let seen = &SEEN[1];
-    leak_one(seen);
+    let _alone = alone();
     let clock = ManualClock::new();
     let cache = cache(MANY, &clock);
     let context = |name| cache.context(ContextId::derive(name, &[])).unwrap();
     let (lasting, passing) = (context("lasting"), context("passing"));
-    // All are built before any goes, so that none is made of what is kept.
-    let build = |context: &Context, n: usize| {
-        let id = SessionId::from([n as u8; 32]);
-        Session::new(context, id, &SECRET.repeat(KEPT)).unwrap()
+    let ids = || (0..MANY).map(|n| SessionId::from([n as u8; 32]));
+    let there = || -> usize {
+        let small = small();
+        let memory = small.iter().map(|&(at, len)| {
+            // SAFETY: allocated, or it would not be in the list. Nobody else has sessions, or maintains these.
+            unsafe { secrets(std::ptr::with_exposed_provenance(at), len) }
+        });
+        memory.sum()
     };
-    let batch = |context| (0..MANY).map(|n| build(context, n)).collect();
-    let mut stock: Vec<Vec<Session>> = iter::repeat_with(|| batch(&lasting)).take(11).collect();
-    let stale: Vec<Session> = batch(&passing);
-    let fill = DEPOT / seen.block + MAGAZINE;
-    let filling: Vec<Session> = (0..fill).map(|_| build(&lasting, 0)).collect();
-    assert_eq!(filling[0].memory(), seen.block);
-    drop(filling);
-    let mut next = || stock.pop().unwrap();
-    let add = |sessions: Vec<Session>| {
-        for session in sessions {
+    let build = |context: &Context| -> Vec<Session> {
+        let build = |id| Session::new(context, id, &SECRET.repeat(KEPT)).unwrap();
+        let sessions: Vec<Session> = ids().map(build).collect();
+        assert_eq!(sessions[0].memory(), block(KEPT));
+        assert!(there() >= MANY * KEPT, "they are where it is looked");
+        sessions
+    };
+    let add = |context: &Context| {
+        for session in build(context) {
             assert!(cache.add(session).is_cached());
         }
     };
-    let ids = || (0..MANY).map(|n| SessionId::from([n as u8; 32]));
     let gone = |by: &str| {
         cache.settle();
-        let (freed, leaked) = seen.take();
-        // But for what a thread has, which takes the place of as many others.
-        assert!(freed + MAGAZINE >= MANY, "{freed} by {by}");
-        assert_eq!(leaked, 0, "{by}");
+        assert_eq!((there(), freed().1), (0, 0), "{by}");
     };
+    gone("nothing");
 
-    drop(next());
+    drop(build(&lasting));
     gone("handles that were never added");
-    add(next());
+    add(&lasting);
     ids().for_each(|id| drop(cache.take(&lasting, &id).unwrap()));
     gone("take");
-    add(next());
+    add(&lasting);
     ids().for_each(|id| assert!(cache.remove(&lasting, &id)));
     gone("remove");
-    add(next());
-    add(next());
-    gone("replacement");
+    add(&lasting);
+    add(&lasting);
+    cache.settle();
+    assert_eq!(there(), MANY * KEPT, "replacement");
     clock.advance(Duration::from_secs(60));
     gone("expiry");
-    add(next());
+    add(&lasting);
     cache.set_capacity(1).unwrap();
     cache.settle();
+    assert_eq!(there(), KEPT, "eviction");
     cache.set_capacity(MANY).unwrap();
     cache.clear();
-    gone("eviction");
-    add(next());
-    assert_eq!(
-        cache.flush(clock.now() + Duration::from_secs(60)),
-        MANY,
-        "all have their time behind them"
-    );
+    gone("clear");
+    add(&lasting);
+    let end = clock.now() + Duration::from_secs(60);
+    assert_eq!(cache.flush(end), MANY, "all have their time behind them");
     gone("flush");
-    add(stale);
+    add(&passing);
     cache.invalidate_context(&passing).unwrap();
     gone("invalidation");
-    add(next());
+    add(&lasting);
     assert_eq!(cache.retain(|_| false), MANY);
     gone("retain");
-    for never in next() {
+    for never in build(&lasting) {
         assert!(cache.remove_exact(&never) && !cache.add(never).is_cached());
     }
     gone("removal without an add");
     cache.set_timeout(Duration::ZERO);
-    for refused in next() {
+    for refused in build(&lasting) {
         assert!(!cache.add(refused).is_cached());
     }
     gone("refusal");
     cache.set_timeout(Duration::from_secs(60));
-    add(next());
-    assert!(stock.is_empty(), "all ways out are above");
+    add(&lasting);
+    let kept = cache.get(&lasting, &ids().next().unwrap()).unwrap();
     drop(cache);
-    let (freed, leaked) = seen.take();
-    assert!(freed + MAGAZINE >= MANY && leaked == 0);
+    assert_eq!((there(), freed().1), (KEPT, 0), "drop of the cache");
+    drop(kept);
+    assert_eq!((there(), freed().1), (0, 0), "the last handle");
 }

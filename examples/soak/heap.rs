@@ -1,12 +1,20 @@
 //! The allocator, with a count of what sessions take: a witness of the cache's memory that is not the cache.
 //!
-//! Sessions are aligned to cache lines, and what Refrain keeps of those that are gone. So is the cache's index, which is there from its beginning and does not grow.
+//! Sessions are aligned to cache lines, and the regions that smaller ones are cut out of to huge pages. So is the cache's index to
+//! lines, which is there from its beginning and does not grow.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A cache line: what sessions are aligned to, and accounted in.
 const LINE: usize = 64;
+
+/// What nothing but a region is aligned to.
+const REGION: usize = 2 << 20;
+
+fn is_for_sessions(layout: Layout) -> bool {
+    matches!(layout.align(), LINE | REGION)
+}
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -28,7 +36,7 @@ pub(crate) fn peak() -> usize {
 }
 
 fn came(layout: Layout) {
-    if layout.align() == LINE {
+    if is_for_sessions(layout) {
         let size = layout.size().next_multiple_of(LINE);
         let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
         if live > PEAK.load(Ordering::Relaxed) {
@@ -38,7 +46,7 @@ fn came(layout: Layout) {
 }
 
 fn went(layout: Layout) {
-    if layout.align() == LINE {
+    if is_for_sessions(layout) {
         let size = layout.size().next_multiple_of(LINE);
         LIVE.fetch_sub(size, Ordering::Relaxed);
     }

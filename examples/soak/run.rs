@@ -39,8 +39,10 @@ const PER_THREAD: usize = 256;
 const OTHERS: usize = 8;
 
 /// What Refrain keeps of the memory of sessions that are gone, for sessions to come: for all threads, and for each thread that
-/// there ever was at a time, two chains of each size up to 4 KiB. Built with `--cfg refrain_unpooled` it keeps nothing.
+/// there ever was at a time, two chains of each size up to 4 KiB. Besides, of the slabs that sessions are cut out of, one
+/// for each size, and two regions. Built with `--cfg refrain_unpooled` it keeps nothing.
 const DEPOT: usize = 8 << 20;
+const SLABS: usize = 64 * (128 << 10) + 2 * (2 << 20);
 const MAGAZINES: usize = 64 * 2 * (16 << 10);
 
 /// Memory against its bound, in bytes.
@@ -182,7 +184,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         kept: if cfg!(refrain_unpooled) {
             0
         } else {
-            DEPOT + threads * MAGAZINES
+            DEPOT + SLABS + threads * MAGAZINES
         },
         peak: heap::peak().saturating_sub(heap_before + index),
         left: heap::live().saturating_sub(heap_before),

@@ -3,16 +3,16 @@
 use std::alloc::{self, Layout};
 use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
+use std::time::{Duration, Instant};
 
-use super::{Block, Shelf, discard, prefetch};
+use super::{Block, LINES, Shelf, discard, prefetch, yard};
 use crate::budget::UNIT;
-use crate::sync::{CachePadded, Counter, THREAD_NUMBERS, thread_number};
+use crate::sync::{
+    CachePadded, Counter, Mutex, THREAD_NUMBERS, for_each_free_number, thread_number,
+};
 
 /// Whether any block is kept: not where tools want to see what becomes of each.
 const KEEPS: bool = !cfg!(any(miri, refrain_modelled, refrain_unpooled));
-
-/// The largest blocks that are kept, in lines.
-const LINES: usize = 64;
 
 /// Blocks in a chain, and their bytes, at most.
 const LINKS: usize = 64;
@@ -41,8 +41,6 @@ struct Magazine {
     len: Cell<usize>,
     /// A chain, or null.
     full: Cell<*mut Block>,
-    /// How many blocks come from the allocator before the depot is asked again.
-    pause: Cell<usize>,
 }
 
 /// What there is of one size. Who gets a thread's number gets what its last owner has left.
@@ -64,6 +62,18 @@ static HELD: Counter = Counter::new(0);
 
 /// The size that gives way next where the depot is full.
 static TURN: Counter = Counter::new(0);
+
+/// How often [`tend`] looks at what the depot is not used for.
+const TENDING: Duration = Duration::from_secs(1);
+
+/// What it saw the last time.
+static TENDED: Mutex<Option<Tended>> = Mutex::new(None);
+
+struct Tended {
+    at: Instant,
+    /// How many chains of each size were left in the depot.
+    chains: [u64; LINES + 1],
+}
 
 impl Size {
     const fn new() -> Self {
@@ -108,7 +118,7 @@ impl Size {
     }
 }
 
-/// Gives chains back to the allocator until the depot is within its bound: of each size in its turn, so that none stays there for
+/// Gives chains back to the yard until the depot is within its bound: of each size in its turn, so that none stays there for
 /// ever that nobody builds any more.
 #[cold]
 fn relieve() {
@@ -121,28 +131,76 @@ fn relieve() {
         } else {
             vain = 0;
             // SAFETY: a chain from the depot is its taker's alone.
-            unsafe { give_back(chain, lines) };
+            unsafe { yard::put(chain, lines) };
         }
     }
 }
 
-/// Gives a chain back to the allocator.
-///
-/// # Safety
-///
-/// It is of blocks of so many lines, the caller's alone, and not used any more.
-#[cold]
-unsafe fn give_back(chain: *mut Block, lines: usize) {
-    // Always so: it was a layout when the blocks were allocated.
-    let Ok(layout) = Layout::from_size_align(lines * UNIT, UNIT) else {
+/// What a maintainer does for the memory of all caches: has a region ready where they are about to need one, and lets go half of
+/// what has lain in the depot for a second.
+pub(crate) fn tend() {
+    if !KEEPS {
         return;
+    }
+    yard::stock();
+    // Somebody else may be at it.
+    if let Ok(mut tended) = TENDED.try_lock() {
+        let now = Instant::now();
+        let tended = tended.get_or_insert_with(|| Tended::new(now));
+        tended.let_go(&SIZES, now);
+    }
+}
+
+/// What the end of a cache does: gives to the yard what is in the depot, what the calling thread has, and what threads have left that are
+/// gone. Other caches begin anew.
+pub(crate) fn relinquish() {
+    if !KEEPS {
+        return;
+    }
+    let give_back = |chain: *mut Block, lines: usize| {
+        // SAFETY: taken out of what is the calling thread's alone.
+        unsafe { yard::put(chain, lines) };
     };
-    let mut at = chain;
-    while let Some(block) = NonNull::new(at) {
-        // SAFETY: passed on to the caller. All of it came from the allocator at first, with this layout.
-        unsafe {
-            at = block.as_ref().next;
-            discard(block.cast(), layout);
+    let drain = |number: usize| {
+        for (lines, size) in SIZES.iter().enumerate().skip(1) {
+            let magazine = &size.magazines[number];
+            give_back(magazine.open.replace(null_mut()), lines);
+            give_back(magazine.full.replace(null_mut()), lines);
+            magazine.len.set(0);
+        }
+    };
+    thread_number().into_iter().for_each(drain);
+    for_each_free_number(drain);
+    for (lines, size) in SIZES.iter().enumerate().skip(1) {
+        while let Some(chain) = NonNull::new(size.fetch(lines)) {
+            give_back(chain.as_ptr(), lines);
+        }
+    }
+}
+
+impl Tended {
+    fn new(now: Instant) -> Self {
+        Self {
+            at: now,
+            chains: [0; LINES + 1],
+        }
+    }
+
+    /// Gives half of the chains to the yard that were there a second ago and are there now.
+    fn let_go(&mut self, sizes: &[Size; LINES + 1], now: Instant) {
+        if now.saturating_duration_since(self.at) < TENDING {
+            return;
+        }
+        self.at = now;
+        for (lines, (size, before)) in sizes.iter().zip(&mut self.chains).enumerate() {
+            let there = size.chains.value();
+            let unused = there.min(*before).div_ceil(2);
+            *before = there - unused;
+            for _ in 0..unused {
+                let chain = size.fetch(lines);
+                // SAFETY: a chain from the depot is its taker's alone.
+                unsafe { yard::put(chain, lines) };
+            }
         }
     }
 }
@@ -153,7 +211,6 @@ impl Magazine {
             open: Cell::new(null_mut()),
             len: Cell::new(0),
             full: Cell::new(null_mut()),
-            pause: Cell::new(0),
         }
     }
 
@@ -178,19 +235,29 @@ impl Magazine {
     fn refill(&self, size: &Size, lines: usize) -> bool {
         let mut chain = self.full.replace(null_mut());
         if chain.is_null() {
-            if let Some(less) = self.pause.get().checked_sub(1) {
-                self.pause.set(less);
-                return false;
-            }
             chain = size.fetch(lines);
         }
+        self.open(chain, lines)
+    }
+
+    /// Makes a chain the open one, if there is any.
+    fn open(&self, chain: *mut Block, lines: usize) -> bool {
         if chain.is_null() {
-            self.pause.set(LINKS_OF[lines]);
             return false;
         }
         self.open.set(chain);
         self.len.set(LINKS_OF[lines]);
         true
+    }
+
+    /// A block of the yard's, or null.
+    #[cold]
+    fn cut(&self, size: &Size, lines: usize) -> *mut Block {
+        if self.open(yard::take(lines, LINKS_OF[lines]), lines) {
+            self.take(size, lines)
+        } else {
+            null_mut()
+        }
     }
 
     /// Keeps a block; returns a chain that is too many, or null.
@@ -232,12 +299,16 @@ fn kept(layout: Layout) -> Option<(&'static Size, &'static Magazine, usize)> {
     Some((size, &size.magazines[thread_number()?], lines))
 }
 
-/// Memory for a session, of a line or more in whole lines: some that was kept, or the allocator's. Null if that has none.
+/// Memory for a session, of a line or more in whole lines: some that was kept, or a slab's, or the allocator's. Null if that has
+/// none.
 #[inline]
 pub(crate) fn alloc(layout: Layout) -> *mut u8 {
     debug_assert!(layout.size() >= UNIT && layout.size() % UNIT == 0 && layout.align() == UNIT);
     if let Some((size, magazine, lines)) = kept(layout) {
-        let block = magazine.take(size, lines);
+        let mut block = magazine.take(size, lines);
+        if block.is_null() {
+            block = magazine.cut(size, lines);
+        }
         if !block.is_null() {
             return block.cast();
         }
@@ -246,22 +317,31 @@ pub(crate) fn alloc(layout: Layout) -> *mut u8 {
     unsafe { alloc::alloc(layout) }
 }
 
-/// Keeps wiped memory for another session, or gives it back to the allocator.
+/// Keeps wiped memory for another session, or gives it back to where it came from.
 ///
 /// # Safety
 ///
 /// It is from [`alloc`], with this layout, and not used any more.
 #[inline]
 pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
-    let Some((size, magazine, lines)) = kept(layout) else {
-        // SAFETY: passed on to the caller: what is not kept is the allocator's.
+    let lines = layout.size() / UNIT;
+    if !KEEPS || lines > LINES {
+        // SAFETY: passed on to the caller: such blocks are the allocator's.
         return unsafe { discard(memory, layout) };
+    }
+    let block = memory.cast::<Block>();
+    let surplus = match kept(layout) {
+        // SAFETY: passed on to the caller.
+        Some((size, magazine, _)) => unsafe { magazine.give(size, lines, block.as_ptr()) },
+        None => {
+            // SAFETY: a block is at least a line long, and aligned to one.
+            unsafe { block.write(Block { next: null_mut() }) };
+            block.as_ptr()
+        }
     };
-    // SAFETY: passed on to the caller.
-    let surplus = unsafe { magazine.give(size, lines, memory.as_ptr().cast()) };
     if !surplus.is_null() {
         // SAFETY: nobody else has it any more.
-        unsafe { give_back(surplus, lines) };
+        unsafe { yard::put(surplus, lines) };
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocks;
 use crate::callbacks::{Callbacks, RemoveSink};
 use crate::config::{Builder, CacheMode, Maintenance};
 use crate::engine::departures::Departures;
@@ -256,6 +257,7 @@ impl Core {
         debug_assert!(self.engine.is_pristine(), "everything was swept");
         #[cfg(feature = "external")]
         self.finish_worker();
+        blocks::relinquish();
     }
 
     /// Ends the shared tier's worker behind everybody who has work for it. It may take its time to write, within the bound;

@@ -14,6 +14,7 @@
 //! add's number, and a bit each in the wheel and the age ring where they are not set yet. A replacement has the state,
 //! the slot, and the replaced session's state, twice, and push. No allocation.
 
+use crate::blocks;
 use crate::budget::{Permit, UNIT};
 use crate::clock::Time;
 use crate::id::SessionId;
@@ -192,6 +193,9 @@ impl Engine {
         let (shard, path) = self.route(&id, context);
         if self.is_backed_up() {
             return Err(NotCached::Backlog);
+        }
+        if blocks::is_short() {
+            self.wake_maintainer();
         }
         self.shards[shard].table.home(&path);
         let guard = self.domain.pin();

@@ -167,7 +167,10 @@ impl Raw {
         };
         if memory.addr() >> super::bucket::ADDRESS_BITS != 0 {
             // SAFETY: allocated just above with this layout.
-            unsafe { blocks::discard(header.cast(), layout) };
+            #[cfg(not(any(refrain_loom, refrain_shuttle)))]
+            unsafe {
+                blocks::free(header.cast(), layout);
+            }
             return Err(Error::AddressSpace);
         }
         let flag = if extras.is_some() { EXTRAS } else { 0 };

@@ -1,5 +1,6 @@
 //! Everything that is nobody's handshake: turning the wheels, sweeping, and setting off what has left.
 
+use crate::blocks;
 use crate::budget::Permit;
 use crate::clock::Time;
 use crate::reclaim::Guard;
@@ -214,6 +215,7 @@ impl Engine {
         }
         done.more |= self.cells.budget.is_over();
         done.reclaimed = self.reclaim(departures);
+        blocks::tend();
         done
     }
 

@@ -50,10 +50,30 @@ impl Numbers {
         None
     }
 
+    /// Takes this number, if it is free.
+    #[cfg(not(any(refrain_loom, refrain_shuttle)))]
+    fn take_one(&self, number: usize) -> bool {
+        let bit = 1 << (number % 64);
+        let word = &self.0[number / 64];
+        // ORDERING: Relaxed. A look, so that a number in use is not written to.
+        let is_free = word.load(Ordering::Relaxed) & bit == 0;
+        // ORDERING: Acquire; partner: the Release in `give`, as in `take`.
+        is_free && word.fetch_or(bit, Ordering::Acquire) & bit == 0
+    }
+
     fn give(&self, number: usize) {
         let bit = 1 << (number % 64);
         // ORDERING: Release; partner: the Acquire in `take`.
         self.0[number / 64].fetch_and(!bit, Ordering::Release);
+    }
+}
+
+/// Calls `f` with each number that no living thread has, and that none gets meanwhile.
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
+pub(crate) fn for_each_free_number(mut f: impl FnMut(usize)) {
+    for number in (0..THREAD_NUMBERS).filter(|&number| NUMBERS.take_one(number)) {
+        f(number);
+        NUMBERS.give(number);
     }
 }
 
@@ -98,5 +118,7 @@ mod tests {
             [(); 4].map(|()| numbers.take()),
             [Some(63), Some(64), Some(255), None]
         );
+        numbers.give(200);
+        assert!(numbers.take_one(200) && !numbers.take_one(200));
     }
 }

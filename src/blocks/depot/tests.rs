@@ -54,14 +54,8 @@ fn give(
 
 /// Everything that a magazine still gives.
 fn drain(magazine: &Magazine, size: &Size, lines: usize) -> Vec<*mut Block> {
-    let mut all = Vec::new();
-    // Twice: after a look into an empty depot it rests.
-    for _ in 0..=LINKS_OF[lines] {
-        while let Some(block) = NonNull::new(magazine.take(size, lines)) {
-            all.push(block.as_ptr());
-        }
-    }
-    all
+    let take = || NonNull::new(magazine.take(size, lines));
+    std::iter::from_fn(take).map(NonNull::as_ptr).collect()
 }
 
 #[test]
@@ -151,29 +145,73 @@ fn chains_move_from_who_frees_to_who_allocates() {
     assert_eq!(SIZE.chains.value(), 0);
 }
 
+/// A block of the yard's, as [`super::alloc`] gets it where nothing is kept.
+fn cut(magazine: &Magazine, size: &Size, lines: usize) -> *mut Block {
+    std::iter::repeat_with(|| magazine.cut(size, lines))
+        .find(|block| !block.is_null())
+        .unwrap()
+}
+
 #[test]
-fn an_empty_depot_is_left_alone_for_as_long_as_a_chain_lasts() {
+fn what_is_not_kept_is_cut_by_the_chain() {
     const LINES: usize = 40;
     static SIZE: Size = Size::new();
-    let _alone = storing();
     let magazine = Magazine::new();
-    assert!(magazine.take(&SIZE, LINES).is_null());
-    let other = Magazine::new();
-    for _ in 0..=2 * LINKS_OF[LINES] {
-        give(&other, &SIZE, LINES, fresh(LINES), &mut Vec::new());
+    let mut all = vec![cut(&magazine, &SIZE, LINES)];
+    all.extend(drain(&magazine, &SIZE, LINES));
+    assert_eq!(all.len(), LINKS_OF[LINES]);
+    for block in all {
+        // SAFETY: a block of so many lines, of the yard's.
+        unsafe {
+            block.write(Block { next: null_mut() });
+            yard::put(block, LINES);
+        }
     }
-    for _ in 0..LINKS_OF[LINES] {
-        assert!(magazine.take(&SIZE, LINES).is_null());
-    }
-    for _ in 0..LINKS_OF[LINES] {
-        let block = magazine.take(&SIZE, LINES);
-        assert!(!block.is_null());
-        discard(LINES, [block]);
-    }
-    assert!(magazine.take(&SIZE, LINES).is_null());
-    let rest = drain(&other, &SIZE, LINES);
-    assert_eq!(rest.len(), LINKS_OF[LINES] + 1);
-    discard(LINES, rest);
+}
+
+#[test]
+fn what_nobody_wants_for_a_second_goes_by_halves() {
+    const LINES: usize = 12;
+    static SIZES: [Size; super::LINES + 1] = [const { Size::new() }; super::LINES + 1];
+    let _alone = storing();
+    let start = Instant::now();
+    let mut tended = Tended::new(start);
+    let mut after = |millis| tended.let_go(&SIZES, start + Duration::from_millis(millis));
+    let size = &SIZES[LINES];
+    let store = |chains: usize| {
+        for _ in 0..chains {
+            let blocks = (0..LINKS_OF[LINES]).map(|_| fresh(LINES));
+            let link = |next: *mut Block, block: *mut Block| {
+                // SAFETY: a block, and ours.
+                unsafe { block.write(Block { next }) };
+                block
+            };
+            assert!(size.store(blocks.fold(null_mut(), link), LINES));
+        }
+    };
+    let fetch = |chains: usize| {
+        for _ in 0..chains {
+            discard(LINES, links(size.fetch(LINES)));
+        }
+    };
+    store(9);
+    after(999);
+    assert_eq!(size.chains.value(), 9);
+    // They may have come just now.
+    after(1000);
+    assert_eq!(size.chains.value(), 9);
+    after(1999);
+    assert_eq!(size.chains.value(), 9);
+    after(2000);
+    assert_eq!(size.chains.value(), 4);
+    // Half of the four that were there: of the nine that are, five may have come just now.
+    fetch(3);
+    store(8);
+    after(3000);
+    assert_eq!(size.chains.value(), 7);
+    fetch(6);
+    after(4000);
+    assert_eq!(size.chains.value(), 0);
 }
 
 #[test]
