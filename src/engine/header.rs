@@ -375,7 +375,7 @@ impl Raw {
         }
     }
 
-    /// Gives one reference back; the last one wipes and frees.
+    /// Gives one reference back; the last one wipes and frees. The only one there is needs no read-modify-write.
     ///
     /// # Safety
     ///
@@ -383,15 +383,17 @@ impl Raw {
     pub(crate) unsafe fn release(self) {
         // SAFETY: passed on to the caller.
         let refs = &unsafe { self.header() }.refs;
-        // ORDERING: Release; partner: the Acquire load below in the last holder. All reads of the session happen
-        // before it is wiped.
-        if refs.fetch_sub(1, Ordering::Release) != 1 {
-            return;
+        // ORDERING: Acquire; partner: the Release decrements of all other holders. All reads of the session happen
+        // before it is wiped. A one is never out of date: a second reference could only be made from the caller's.
+        if refs.load(Ordering::Acquire) != 1 {
+            // ORDERING: Release; partners: the Acquire loads above and below, in the last holder.
+            if refs.fetch_sub(1, Ordering::Release) != 1 {
+                return;
+            }
+            // ORDERING: Acquire, as above. A load rather than a fence, because ThreadSanitizer does not understand fences.
+            let _ = refs.load(Ordering::Acquire);
         }
-        // ORDERING: Acquire; partner: the Release decrements of all other holders. A load rather than a fence, because
-        // ThreadSanitizer does not understand fences.
-        let _ = refs.load(Ordering::Acquire);
-        // SAFETY: the count is zero, so nobody else has the session or can get it.
+        // SAFETY: the reference was the last, so nobody else has the session or can get it.
         unsafe { self.free() };
     }
 
