@@ -23,12 +23,12 @@ use crate::session::Session;
 use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
-use super::Engine;
 use super::bucket::Word;
 use super::header::Raw;
 use super::leave::Standing;
 use super::table::{Claim, Path, Place, Rival, Scan};
 use super::word::{Begin, Life, Owed};
+use super::{Engine, Shard};
 
 /// Times that an add begins, because another was in its way.
 const ROUNDS: usize = 3;
@@ -112,7 +112,7 @@ impl std::fmt::Display for Added {
 struct Add<'a> {
     engine: &'a Engine,
     guard: &'a Guard<'a>,
-    shard: usize,
+    shard: &'a Shard,
     path: Path,
     id: SessionId,
     context: u32,
@@ -193,7 +193,7 @@ impl Engine {
         if self.is_backed_up() {
             return Err(NotCached::Backlog);
         }
-        self.shards[shard].table.home(&path);
+        shard.table.home(&path);
         let guard = self.domain.pin();
         match header.state.begin(deadline) {
             Begin::Begun => {}
@@ -201,8 +201,8 @@ impl Engine {
             Begin::Ended => return Ok(Added::Removed),
         }
         let raw = session.into_raw();
-        let number = self.cells.shards[shard].begun.add(1);
-        let generation = self.shards[shard].age.generation(number);
+        let number = shard.cells.begun.add(1);
+        let generation = shard.age.generation(number);
         let mut add = Add {
             engine: self,
             guard: &guard,
@@ -221,7 +221,6 @@ impl Engine {
         match landed {
             Landed::At(place, word, replaced) => {
                 add.look_back(place, word);
-                let shard = &self.shards[shard];
                 shard.wheel.schedule(place.bucket, deadline);
                 shard.age.note(place.bucket, generation);
                 Ok(if replaced {
@@ -274,7 +273,7 @@ impl Add<'_> {
     /// Puts the session into a slot.
     fn land(&mut self) -> Landed {
         for _ in 0..ROUNDS {
-            let table = &self.engine.shards[self.shard].table;
+            let table = &self.shard.table;
             let landed = match table.scan(self.guard, &self.path, &self.id, self.context) {
                 Scan::Published(place, word, old) => self.replace(place, word, old),
                 Scan::Crowded => Landed::Refused(NotCached::Crowded),
@@ -306,13 +305,13 @@ impl Add<'_> {
 
     /// Notes the age of what is going to stand in a slot, before it can be found there.
     fn note_birth(&self, place: Place) {
-        let age = &self.engine.shards[self.shard].age;
+        let age = &self.shard.age;
         age.born(place.bucket, place.slot, self.generation);
     }
 
     /// Where another session stands, or may, that has got this one's age: lets the age ring know.
     fn note_birth_elsewhere(&self, place: Place) {
-        let age = &self.engine.shards[self.shard].age;
+        let age = &self.shard.age;
         age.note(place.bucket, self.generation);
     }
 
@@ -330,7 +329,7 @@ impl Add<'_> {
         // From here on, who does not find the old one in its slot knows that it was replaced.
         // SAFETY: as above.
         unsafe { old.header() }.state.note_stood();
-        let table = &self.engine.shards[self.shard].table;
+        let table = &self.shard.table;
         let new = self.word(place);
         self.note_birth(place);
         // LINEARIZATION: of an add that replaces.
@@ -342,7 +341,7 @@ impl Add<'_> {
         // SAFETY: as above.
         let was_live = unsafe { old.header() }.state.supersede();
         if was_live {
-            self.engine.cells.shards[self.shard].replaced.add(1);
+            self.shard.cells.replaced.add(1);
         }
         self.engine.settle(self.guard, self.shard, old, Owed::Push);
         Landed::At(place, new, was_live)
@@ -350,7 +349,7 @@ impl Add<'_> {
 
     /// Claims an empty slot, settles with other adds of the id, and publishes. The permit is held.
     fn claim(&mut self, place: Place) -> Landed {
-        let table = &self.engine.shards[self.shard].table;
+        let table = &self.shard.table;
         let word = self.word(place);
         let tentative = word.tentative();
         match table.claim(&self.path, place, tentative) {
@@ -408,7 +407,7 @@ impl Add<'_> {
         let state = &unsafe { self.raw.header() }.state;
         if !engine.contexts.is_current(self.context) {
             if let Ok(owed) = state.end(RemovalCause::Invalidated, |_| true) {
-                engine.cells.shards[self.shard].end(RemovalCause::Invalidated);
+                self.shard.cells.end(RemovalCause::Invalidated);
                 engine.settle(self.guard, self.shard, self.raw, owed);
             }
         }
@@ -423,7 +422,7 @@ impl Add<'_> {
         // SAFETY: the session is alive under the guard: the cache's reference is not dropped before it has been pushed.
         let (by_us, owed) = unsafe { self.raw.header() }.state.abandon(linked_is_mine);
         if by_us {
-            self.engine.cells.shards[self.shard].abandoned.add(1);
+            self.shard.cells.abandoned.add(1);
         }
         self.engine.settle(self.guard, self.shard, self.raw, owed);
         if by_us {
