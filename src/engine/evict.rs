@@ -7,7 +7,8 @@ use crate::removal::RemovalCause;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MODEL, fence_after_rmw};
 
-use super::age::{shares_position, years};
+use super::age::years;
+use super::bitmap::RING;
 use super::bucket::{SLOTS, Word};
 use super::header::Raw;
 use super::maintain::Work;
@@ -257,26 +258,25 @@ impl Engine {
         passed: &mut u32,
     ) -> Option<((usize, Word, Raw), bool)> {
         let slots = shard.table.bucket(bucket);
-        // In this order: the birth of what stands in a slot, or of what came after it, and no birth after the newest.
-        let words: [Word; SLOTS] = std::array::from_fn(|slot| slots.load(slot));
-        let births: [u16; SLOTS] = std::array::from_fn(|slot| shard.age.birth(bucket, slot));
-        let newest = self.newest_generation(shard);
-        let enough = newest.saturating_sub(generation) as i32;
-        let (mut oldest, mut many, mut strays) = (-1, 0, 0);
-        for slot in 0..SLOTS {
-            let years = years(births[slot], newest);
-            let is_there = words[slot].is_published() & (*passed & 1 << slot == 0);
-            let is_old = is_there & (years >= enough);
-            let is_stray = is_there & !is_old & shares_position(births[slot], generation);
-            many += u32::from(is_old);
-            strays |= u32::from(is_stray) << slot;
-            oldest = oldest.max(if is_old { years << 3 | slot as i32 } else { -1 });
+        let births = shard.age.births(bucket);
+        let mut words = [Word::EMPTY; SLOTS];
+        let (mut oldest, mut many) = (-1, 0);
+        for (slot, word) in words.iter_mut().enumerate() {
+            // In this order: the birth of what stands in the slot, or of what came after it.
+            *word = slots.load(slot);
+            let years = years(births.of(slot), generation);
+            let is_there = word.is_published() & (*passed & 1 << slot == 0);
+            let rank = if is_there {
+                years << 3 | slot as i32
+            } else {
+                -1
+            };
+            many += i32::from(rank >= 0);
+            oldest = oldest.max(rank);
         }
-        // Younger ones whose generation has this very position, because this thread was slow: the bit was theirs.
-        for slot in (0..SLOTS).filter(|slot| strays & 1 << slot != 0) {
-            self.rejuvenate(shard, bucket, slot);
+        if self.newest_generation(shard) >= generation + RING {
+            *passed |= self.rejuvenate_strays(shard, (bucket, generation), &words, *passed);
         }
-        *passed |= strays;
         if oldest < 0 {
             return None;
         }
@@ -284,6 +284,28 @@ impl Engine {
         *passed |= 1 << slot;
         let raw = words[slot].raw()?;
         Some(((slot, words[slot], raw), many > 1))
+    }
+
+    /// Lets younger ones be born again whose generation has this very position in the ring, because this thread was slow: the bit
+    /// was theirs. Returns their slots.
+    #[cold]
+    fn rejuvenate_strays(
+        &self,
+        shard: &Shard,
+        (bucket, generation): (usize, u64),
+        words: &[Word; SLOTS],
+        passed: u32,
+    ) -> u32 {
+        let mut strays = 0;
+        for (slot, word) in words.iter().enumerate() {
+            let years = years(shard.age.births(bucket).of(slot), generation);
+            let is_there = word.is_published() && passed & 1 << slot == 0;
+            if is_there && years < 0 && years % RING as i32 == 0 {
+                self.rejuvenate(shard, bucket, slot);
+                strays |= 1 << slot;
+            }
+        }
+        strays
     }
 
     /// Lets a session be born again into the newest generation.
@@ -316,7 +338,7 @@ impl Engine {
                     let state = header.state.load();
                     let live = state.life() == Life::Live && spared != Some(raw);
                     let worth = self.is_worth_keeping(raw, state, now);
-                    let age = years(shard.age.birth(bucket, slot), newest);
+                    let age = years(shard.age.births(bucket).of(slot), newest);
                     live.then_some(((!worth, !state.is_visited(), age), (slot, word, raw)))
                 })
                 .max_by_key(|(rank, _)| *rank);
