@@ -120,6 +120,7 @@ impl Age {
     /// Takes a bucket out of the oldest generation that has one, after so many adds, and tells the generation. The caller
     /// makes a SeqCst fence before it looks at the bucket, and puts the bucket back by [`note`](Self::note) if sessions of
     /// that age stay in it.
+    #[inline]
     pub(crate) fn oldest(&self, adds: u64) -> Option<(usize, u64)> {
         let newest = self.generation(adds);
         loop {

@@ -68,7 +68,7 @@ impl Engine {
             if self.take_free(held, missing) {
                 return true;
             }
-            if self.help(guard, shard, now, &mut help) {
+            if self.is_behind(now) && self.help(guard, shard, now, &mut help) {
                 continue;
             }
             let Some(freed) = self.evict_somewhere(guard, shard, spared, now) else {
@@ -84,6 +84,9 @@ impl Engine {
                 budget.release(freed);
             } else {
                 *held = held.and(freed);
+                if held.covers(need) {
+                    return true;
+                }
             }
         }
         false
@@ -98,10 +101,11 @@ impl Engine {
         taken
     }
 
-    /// Collects expired sessions and dead generations where the maintainer is behind with them, as far as `work` allows.
-    /// True if that made room.
+    /// Collects expired sessions and dead generations, with which the maintainer is behind, as far as `work` allows. True if
+    /// that made room.
+    #[cold]
     fn help(&self, guard: &Guard<'_>, first: &Shard, now: Time, work: &mut Work) -> bool {
-        if work.is_spent() || !self.is_behind(now) {
+        if work.is_spent() {
             return false;
         }
         work.allow(ENOUGH);
@@ -147,7 +151,20 @@ impl Engine {
         spared: Option<Raw>,
         now: Time,
     ) -> Option<Permit> {
+        self.evict(guard, first, spared, now)
+            .or_else(|| self.evict_elsewhere(guard, first, spared, now))
+    }
+
+    #[cold]
+    fn evict_elsewhere(
+        &self,
+        guard: &Guard<'_>,
+        first: &Shard,
+        spared: Option<Raw>,
+        now: Time,
+    ) -> Option<Permit> {
         self.shards_from(first)
+            .skip(1)
             .find_map(|shard| self.evict(guard, shard, spared, now))
     }
 
@@ -318,6 +335,7 @@ impl Engine {
 
     /// Evicts a session of the next bucket that has one: one that is expired or stale, else the oldest that was not
     /// visited, else the oldest.
+    #[cold]
     fn evict_by_hand(
         &self,
         guard: &Guard<'_>,
