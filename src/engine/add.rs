@@ -114,7 +114,7 @@ struct Add<'a> {
     guard: &'a Guard<'a>,
     shard: &'a Shard,
     path: Path,
-    id: SessionId,
+    id: &'a SessionId,
     context: u32,
     raw: Raw,
     units: u64,
@@ -154,6 +154,7 @@ impl Engine {
     }
 
     /// The deadline that a session would get now, if it is fit to be added at all.
+    #[inline(always)]
     pub(crate) fn deadline(
         &self,
         session: &Session,
@@ -208,7 +209,7 @@ impl Engine {
             guard: &guard,
             shard,
             path,
-            id,
+            id: &id,
             context,
             raw,
             units,
@@ -274,7 +275,7 @@ impl Add<'_> {
     fn land(&mut self) -> Landed {
         for _ in 0..ROUNDS {
             let table = &self.shard.table;
-            let landed = match table.scan(self.guard, &self.path, &self.id, self.context) {
+            let landed = match table.scan(self.guard, &self.path, self.id, self.context) {
                 Scan::Published(place, word, old) => self.replace(place, word, old),
                 Scan::Crowded => Landed::Refused(NotCached::Crowded),
                 Scan::Free(place) => {
@@ -365,7 +366,7 @@ impl Add<'_> {
         // Whichever comes later sees the other's claim.
         fence_after_rmw();
         loop {
-            let rival = table.rescan(self.guard, &self.path, &self.id, self.context, place);
+            let rival = table.rescan(self.guard, &self.path, self.id, self.context, place);
             let verdict = match rival {
                 Rival::None => break,
                 Rival::Higher(other, word, raw) => {

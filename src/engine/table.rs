@@ -239,6 +239,7 @@ impl Table {
     }
 
     /// What stands on an id's path, for an add.
+    #[inline]
     pub(crate) fn scan(
         &self,
         guard: &Guard<'_>,
@@ -246,11 +247,27 @@ impl Table {
         id: &SessionId,
         context: u32,
     ) -> Scan {
-        if let Some((place, word, raw)) = self.find(guard, path, id, context) {
-            return Scan::Published(place, word, raw);
+        let home = self.home(path);
+        if let Some((slot, word, raw)) = Self::find_in(guard, home, path, id, context) {
+            return Scan::Published(Self::place_at_home(path.home, slot), word, raw);
         }
+        if home.overflows(path.group()) {
+            if let Some((place, word, raw)) = self.find_further(guard, path, id, context) {
+                return Scan::Published(place, word, raw);
+            }
+        }
+        match home.vacancy() {
+            Some(slot) => Scan::Free(Self::place_at_home(path.home, slot)),
+            None => self.vacancy_further(path),
+        }
+    }
+
+    /// The first empty slot behind the first bucket.
+    #[inline(never)]
+    fn vacancy_further(&self, path: &Path) -> Scan {
         let mut at = path.home;
-        for hop in 0..self.hops {
+        for hop in 1..self.hops {
+            at = self.next(at, path);
             if let Some(slot) = self.buckets[at].vacancy() {
                 return Scan::Free(Place {
                     hop,
@@ -258,14 +275,33 @@ impl Table {
                     slot,
                 });
             }
-            at = self.next(at, path);
         }
         Scan::Crowded
     }
 
     /// Looks again after a claim and a SeqCst fence: of two claims for one id, at least one sees the other, and the
     /// lower one stays.
+    #[inline]
     pub(crate) fn rescan(
+        &self,
+        guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+        own: Place,
+    ) -> Rival {
+        if own.hop == 0 {
+            let home = self.home(path);
+            let alone = home.alike(path.fingerprint()).is_only(own.slot);
+            if alone && !home.overflows(path.group()) {
+                return Rival::None;
+            }
+        }
+        self.find_rival(guard, path, id, context, own)
+    }
+
+    #[inline(never)]
+    fn find_rival(
         &self,
         _guard: &Guard<'_>,
         path: &Path,
@@ -273,13 +309,6 @@ impl Table {
         context: u32,
         own: Place,
     ) -> Rival {
-        let home = &self.buckets[path.home];
-        if own.hop == 0 {
-            let alone = home.alike(path.fingerprint()).is_only(own.slot);
-            if alone && !home.overflows(path.group()) {
-                return Rival::None;
-            }
-        }
         let mut higher = None;
         let mut at = path.home;
         for hop in 0..self.hops {
@@ -318,14 +347,10 @@ impl Table {
     }
 
     /// Puts a tentative word into an empty slot, and counts it as overflow in the buckets before.
+    #[inline]
     pub(crate) fn claim(&self, path: &Path, place: Place, word: Word) -> Claim {
-        let mut at = path.home;
-        for hop in 0..place.hop {
-            if !self.buckets[at].raise(path.group()) {
-                self.lower(path, hop);
-                return Claim::Saturated;
-            }
-            at = self.next(at, path);
+        if place.is_away() && !self.raise(path, place.hop) {
+            return Claim::Saturated;
         }
         if self.replace(place, Word::EMPTY, word) {
             return Claim::Held;
@@ -334,20 +359,37 @@ impl Table {
         Claim::Lost
     }
 
+    /// Counts one more in each bucket before this hop; false if one of them is at its limit, and then nothing is counted.
+    #[inline(never)]
+    fn raise(&self, path: &Path, hops: usize) -> bool {
+        let mut at = path.home;
+        for hop in 0..hops {
+            if !self.buckets[at].raise(path.group()) {
+                self.lower(path, hop);
+                return false;
+            }
+            at = self.next(at, path);
+        }
+        true
+    }
+
     /// Puts one word in the place of another: publishes a claim, or one session instead of another.
+    #[inline]
     pub(crate) fn replace(&self, place: Place, old: Word, new: Word) -> bool {
         self.buckets[place.bucket].replace(place.slot, old, new)
     }
 
     /// Empties a slot, if it still holds `word`; only then are the overflow counts before it lowered.
+    #[inline]
     pub(crate) fn empty(&self, path: &Path, place: Place, word: Word) -> bool {
         let emptied = self.replace(place, word, Word::EMPTY);
-        if emptied {
+        if emptied && place.is_away() {
             self.lower(path, place.hop);
         }
         emptied
     }
 
+    #[inline(never)]
     fn lower(&self, path: &Path, hops: usize) {
         let mut at = path.home;
         for _ in 0..hops {

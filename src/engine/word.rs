@@ -227,6 +227,7 @@ impl AtomicState {
     }
 
     /// NEW > LIVE+linked, with the deadline: an add begins.
+    #[inline(always)]
     pub(crate) fn begin(&self, deadline: Time) -> Begin {
         let begun = self.update(|s| {
             (s.life() == Life::New)
