@@ -27,7 +27,7 @@ use super::bucket::Word;
 use super::header::Raw;
 use super::leave::Standing;
 use super::table::{Claim, Path, Place, Rival, Scan};
-use super::word::{Begin, Life, Owed};
+use super::word::{Begin, Life};
 use super::{Engine, Shard};
 
 /// Times that an add begins, because another was in its way.
@@ -340,11 +340,11 @@ impl Add<'_> {
         }
         self.held = self.held.and(slot).without(Permit::new(1, self.units));
         // SAFETY: as above.
-        let was_live = unsafe { old.header() }.state.supersede();
+        let (was_live, owed) = unsafe { old.header() }.state.supersede();
         if was_live {
             self.shard.cells.replaced.add(1);
         }
-        self.engine.settle(self.guard, self.shard, old, Owed::Push);
+        self.engine.settle(self.guard, self.shard, old, owed);
         Landed::At(place, new, was_live)
     }
 

@@ -121,7 +121,7 @@ impl Engine {
         if seen.life() == Life::Live && !unsafe { raw.try_retain() } {
             return Fate::Gone;
         }
-        match state.end(cause, |s| !s.is_expired(now)) {
+        match state.end_in_slot(cause, |s| !s.is_expired(now)) {
             Ok(owed) => {
                 let permit = self.finish(guard, shard, path, (place, word, raw), cause, owed);
                 self.cells.budget.release(permit);
@@ -141,7 +141,7 @@ impl Engine {
         }
     }
 
-    /// What the winner of an end does: counts it, empties the slot, pushes what it owes. Returns the slot's permit if
+    /// What the winner of an end in a slot does: counts it, empties the slot, pushes the session. Returns the slot's permit if
     /// it was this call that emptied it.
     fn finish(
         &self,
@@ -153,7 +153,14 @@ impl Engine {
         owed: Owed,
     ) -> Permit {
         shard.cells.end(cause);
-        let permit = self.unlink(guard, shard, path, place, word, raw);
+        let permit = if shard.table.empty(path, place, word) {
+            // SAFETY: it was in a slot under the guard.
+            Permit::new(1, unsafe { raw.units() })
+        } else {
+            // Another took the slot, or emptied it.
+            Permit::NONE
+        };
+        // Nobody finds it any more, who was not at it already.
         self.settle(guard, shard, raw, owed);
         // ORDERING: SeqCst, behind read-modify-writes; partner: this same fence in another thread. Of two threads that each
         // end a session and then look for the other's, one finds it gone. Else each id by itself had an order that is true to
@@ -174,7 +181,7 @@ impl Engine {
         raw: Raw,
     ) -> Permit {
         if !shard.table.empty(path, place, word) {
-            // Another took the slot, and unlinked the session.
+            // Another took the slot, and settles what is owed.
             return Permit::NONE;
         }
         // SAFETY: it was in a slot under the guard.
@@ -236,15 +243,22 @@ impl Engine {
                 Unadded::Added => {}
             }
         }
-        let slot = match self.standing(&guard, shard, &path, raw) {
-            Standing::In(place, word) => Some((place, word)),
+        // LINEARIZATION: of a success, the end; or, if an add has replaced the session in its slot since `standing`
+        // began to look, right before that. Of a failure, the end or the replacement that came first.
+        let ended = match self.standing(&guard, shard, &path, raw) {
+            Standing::In(place, word) => {
+                let Ok(owed) = header.state.end_in_slot(cause, when) else {
+                    return false;
+                };
+                let permit = self.finish(&guard, shard, &path, (place, word, raw), cause, owed);
+                self.cells.budget.release(permit);
+                return true;
+            }
             // It can't be used before it is there; it can be removed.
-            Standing::Coming if cause != RemovalCause::Taken => None,
+            Standing::Coming if cause != RemovalCause::Taken => header.state.end(cause, when),
             Standing::Coming | Standing::Out => return false,
         };
-        // LINEARIZATION: of a success, this end; or, if an add has replaced the session in its slot since `standing`
-        // began to look, right before that. Of a failure, the end or the replacement that came first.
-        let Ok(owed) = header.state.end(cause, when) else {
+        let Ok(owed) = ended else {
             return false;
         };
         shard.cells.end(cause);
@@ -252,8 +266,7 @@ impl Engine {
         // putting the session into a slot and looking at its state. Either the add sees it dead and empties the slot, or
         // this search sees the slot.
         fence_after_rmw();
-        let locate = || shard.table.locate(&path, raw);
-        if let Some((place, word)) = slot.or_else(locate) {
+        if let Some((place, word)) = shard.table.locate(&path, raw) {
             let permit = self.unlink(&guard, shard, &path, place, word, raw);
             self.cells.budget.release(permit);
         }
@@ -366,7 +379,7 @@ impl Engine {
         } else {
             (Path::home_only(bucket), Table::place_at_home(bucket, slot))
         };
-        let owed = header.state.end(cause, when).ok()?;
+        let owed = header.state.end_in_slot(cause, when).ok()?;
         Some(self.finish(guard, shard, &path, (place, word, raw), cause, owed))
     }
 }
