@@ -62,6 +62,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn new(hop: usize, bucket: usize, slot: usize) -> Self {
+        Self { hop, bucket, slot }
+    }
+
     /// Whether it is behind the first bucket of the path.
     pub(crate) fn is_away(self) -> bool {
         self.hop > 0
@@ -179,6 +183,7 @@ impl Table {
     }
 
     /// As [`seek`](Self::seek), with its place.
+    #[inline(always)]
     pub(crate) fn find(
         &self,
         guard: &Guard<'_>,
@@ -212,11 +217,7 @@ impl Table {
             let bucket = &self.buckets[at];
             let found = Self::find_in(guard, bucket, path, id, context);
             if let Some((slot, word, raw)) = found {
-                let place = Place {
-                    hop,
-                    bucket: at,
-                    slot,
-                };
+                let place = Place::new(hop, at, slot);
                 return Some((place, word, raw));
             }
             if !bucket.overflows(path.group()) {
@@ -247,16 +248,10 @@ impl Table {
         id: &SessionId,
         context: u32,
     ) -> Scan {
-        let home = self.home(path);
-        if let Some((slot, word, raw)) = Self::find_in(guard, home, path, id, context) {
-            return Scan::Published(Self::place_at_home(path.home, slot), word, raw);
+        if let Some((place, word, raw)) = self.find(guard, path, id, context) {
+            return Scan::Published(place, word, raw);
         }
-        if home.overflows(path.group()) {
-            if let Some((place, word, raw)) = self.find_further(guard, path, id, context) {
-                return Scan::Published(place, word, raw);
-            }
-        }
-        match home.vacancy() {
+        match self.home(path).vacancy() {
             Some(slot) => Scan::Free(Self::place_at_home(path.home, slot)),
             None => self.vacancy_further(path),
         }
@@ -269,11 +264,7 @@ impl Table {
         for hop in 1..self.hops {
             at = self.next(at, path);
             if let Some(slot) = self.buckets[at].vacancy() {
-                return Scan::Free(Place {
-                    hop,
-                    bucket: at,
-                    slot,
-                });
+                return Scan::Free(Place::new(hop, at, slot));
             }
         }
         Scan::Crowded
@@ -314,11 +305,7 @@ impl Table {
         for hop in 0..self.hops {
             let bucket = &self.buckets[at];
             for slot in 0..SLOTS {
-                let place = Place {
-                    hop,
-                    bucket: at,
-                    slot,
-                };
+                let place = Place::new(hop, at, slot);
                 let word = bucket.load(slot);
                 if place == own || word.fingerprint() != path.fingerprint() {
                     continue;
@@ -405,11 +392,7 @@ impl Table {
             for slot in 0..SLOTS {
                 let word = self.buckets[at].load(slot);
                 if word.raw() == Some(raw) {
-                    let place = Place {
-                        hop,
-                        bucket: at,
-                        slot,
-                    };
+                    let place = Place::new(hop, at, slot);
                     return Some((place, word));
                 }
             }
@@ -433,11 +416,7 @@ impl Table {
 
     /// The place of a session at home, which was found by its bucket.
     pub(crate) fn place_at_home(bucket: usize, slot: usize) -> Place {
-        Place {
-            hop: 0,
-            bucket,
-            slot,
-        }
+        Place::new(0, bucket, slot)
     }
 
     /// A slot that was found by its bucket, as a place on the path of the session in it.
@@ -445,7 +424,7 @@ impl Table {
         let mut at = path.home;
         for hop in 0..self.hops {
             if at == bucket {
-                return Some(Place { hop, bucket, slot });
+                return Some(Place::new(hop, bucket, slot));
             }
             at = self.next(at, path);
         }
