@@ -195,6 +195,7 @@ impl Engine {
             return Err(NotCached::Backlog);
         }
         shard.table.home(&path);
+        shard.age.expect(path.home());
         let guard = self.domain.pin();
         match header.state.begin(deadline) {
             Begin::Begun => {}

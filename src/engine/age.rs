@@ -17,7 +17,7 @@ use crate::engine::bitmap::{Bitmaps, RING};
 use crate::engine::bucket::SLOTS;
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use crate::sync::fence_after_rmw;
+use crate::sync::{fence_after_rmw, prefetch_to_write};
 use crate::zeroed::{Array, Zeroed};
 
 /// Generations in which a shard's share of the largest capacity fills up, at most; half as many at least, as they are of a power of
@@ -87,6 +87,12 @@ impl Age {
     #[inline]
     pub(crate) fn births(&self, bucket: usize) -> &Births {
         &self.births[bucket]
+    }
+
+    /// Asks for a bucket's births from the memory, in order to write: else the locked instruction after the writing waits for them.
+    #[inline]
+    pub(crate) fn expect(&self, bucket: usize) {
+        prefetch_to_write(&self.births[bucket]);
     }
 
     /// Sets the birth of what stands in a slot, or is about to.

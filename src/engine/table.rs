@@ -35,6 +35,12 @@ impl Path {
         }
     }
 
+    /// Its first bucket.
+    #[inline(always)]
+    pub(crate) fn home(&self) -> usize {
+        self.home
+    }
+
     /// What the words of its sessions carry.
     #[inline(always)]
     pub(crate) fn fingerprint(&self) -> u16 {
