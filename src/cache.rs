@@ -131,7 +131,7 @@ impl SessionCache {
     #[doc(alias = "SSL_CTX_add_session")]
     #[doc(alias = "SSL_add_session")]
     pub fn add(&self, session: Session) -> Added {
-        let now = self.core.engine.clock.refresh();
+        let now = self.core.engine.clock.recent();
         self.core.engine.add(session, self.core.timeout(), now)
     }
 

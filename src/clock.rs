@@ -1,5 +1,7 @@
 //! Time as an argument: a moment, the clock that tells it, and the coarse copy that the hot path reads.
 
+mod pulse;
+
 use std::fmt;
 use std::ops::Add;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU64, Ordering};
+
+use pulse::Pulse;
 
 /// A moment on a cache's clock, in milliseconds.
 ///
@@ -143,14 +147,23 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Clock {
     source: Source,
-    now: CachePadded<AtomicU64>,
+    coarse: CachePadded<Coarse>,
+}
+
+#[derive(Debug)]
+struct Coarse {
+    now: AtomicU64,
+    /// The processor's counter, if it counts the source's time.
+    pulse: Option<Pulse>,
 }
 
 impl Clock {
     pub(crate) fn new(source: Source) -> Self {
+        let pulse = matches!(source, Source::System).then(Pulse::new);
+        let now = AtomicU64::new(0);
         let clock = Self {
             source,
-            now: CachePadded::new(AtomicU64::new(0)),
+            coarse: CachePadded::new(Coarse { now, pulse }),
         };
         clock.refresh();
         clock
@@ -160,7 +173,23 @@ impl Clock {
     #[inline]
     pub(crate) fn now(&self) -> Time {
         // ORDERING: Relaxed. A stale time is only an earlier one, and the documented staleness covers it.
-        Time(self.now.load(Ordering::Relaxed))
+        Time(self.coarse.now.load(Ordering::Relaxed))
+    }
+
+    /// The time as of a refresh that is less than a millisecond old: as a rule one look at the processor's counter. A manual
+    /// clock is read as it is.
+    #[inline]
+    pub(crate) fn recent(&self) -> Time {
+        let pulse = self.coarse.pulse.as_ref();
+        let Some((pulse, at)) = pulse.and_then(|pulse| Some((pulse, pulse.read()?))) else {
+            return self.refresh();
+        };
+        if pulse.is_recent(at) {
+            return self.now();
+        }
+        let now = self.refresh();
+        pulse.note(at);
+        now
     }
 
     /// Reads the source and moves the coarse time on; never back. Stops one millisecond short of [`Time::MAX`], so
@@ -168,12 +197,12 @@ impl Clock {
     pub(crate) fn refresh(&self) -> Time {
         let read = self.source.read().0.min(Time::MAX.0 - 1);
         // ORDERING: Relaxed, both: the number is the whole message, and `fetch_max` keeps it monotonic.
-        let known = self.now.load(Ordering::Relaxed);
+        let known = self.coarse.now.load(Ordering::Relaxed);
         if read <= known {
             return Time(known);
         }
         // ORDERING: Relaxed, as above.
-        Time(self.now.fetch_max(read, Ordering::Relaxed).max(read))
+        Time(self.coarse.now.fetch_max(read, Ordering::Relaxed).max(read))
     }
 }
 
@@ -298,6 +327,32 @@ mod tests {
             let now = clock.refresh().as_millis();
             // The other way rounds up.
             assert!(before <= now + 1 && now <= read().as_millis());
+        }
+    }
+
+    /// What is cut off to whole milliseconds is one behind at the most.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn recent_time_is_less_than_a_millisecond_old() {
+        let clock = Clock::new(Source::System);
+        for pause in [0, 0, 1, 50, 200, 1200, 0, 3000] {
+            for _ in 0..10 {
+                std::thread::sleep(Duration::from_micros(pause));
+                let before = system_now().as_millis();
+                let recent = clock.recent().as_millis();
+                assert!(before <= recent + 1 && recent <= system_now().as_millis());
+                assert!(recent <= clock.refresh().as_millis());
+            }
+        }
+    }
+
+    #[test]
+    fn recent_time_of_a_manual_clock_is_its_time() {
+        let manual = ManualClock::new();
+        let clock = Clock::new(Source::Manual(manual.clone()));
+        for millis in [1, 2, 700] {
+            manual.set(Time::from_millis(millis));
+            assert_eq!(clock.recent(), Time::from_millis(millis));
         }
     }
 

@@ -217,7 +217,7 @@ type Events = [Counter; Event::ConnectAgain as usize + 1];
 pub(crate) struct Cells {
     /// What the slots hold: counted by itself, so that the balance is a check and not a definition.
     pub(crate) budget: CachePadded<Budget>,
-    pub(crate) shards: Box<[CachePadded<ShardCells>]>,
+    pub(crate) shards: Box<[Arc<CachePadded<ShardCells>>]>,
     /// For each numbered thread, and one for all the others.
     events: Box<[CachePadded<Events>; THREAD_NUMBERS + 1]>,
     pub(crate) never_added: Counter,
@@ -240,7 +240,7 @@ impl Cells {
     pub(crate) fn new(shards: usize, limit: Permit) -> Arc<Self> {
         Arc::new(Self {
             budget: CachePadded::new(Budget::new(limit)),
-            shards: (0..shards).map(|_| CachePadded::default()).collect(),
+            shards: (0..shards).map(|_| Arc::default()).collect(),
             events: (0..=THREAD_NUMBERS)
                 .map(|_| CachePadded::default())
                 .collect::<Box<[_]>>()

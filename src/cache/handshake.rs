@@ -103,7 +103,7 @@ impl SessionCache {
         }
         // A session that is too late or too large to be worth keeping here is not offered elsewhere either, nor one of a
         // generation that is over.
-        let now = core.engine.clock.refresh();
+        let now = core.engine.clock.recent();
         // SAFETY: the handle is a reference.
         let generation = unsafe { session.raw().context() };
         let Ok(deadline) = core.engine.deadline(&session, core.timeout(), now) else {

@@ -24,12 +24,12 @@ use crate::session::Session;
 use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
-use super::Engine;
 use super::bucket::Word;
 use super::header::Raw;
 use super::leave::Standing;
 use super::table::{Claim, Path, Place, Rival, Scan};
-use super::word::{Begin, Life, Owed};
+use super::word::{Begin, Life};
+use super::{Engine, Shard};
 
 /// Times that an add begins, because another was in its way.
 const ROUNDS: usize = 3;
@@ -113,9 +113,9 @@ impl std::fmt::Display for Added {
 struct Add<'a> {
     engine: &'a Engine,
     guard: &'a Guard<'a>,
-    shard: usize,
+    shard: &'a Shard,
     path: Path,
-    id: SessionId,
+    id: &'a SessionId,
     context: u32,
     raw: Raw,
     units: u64,
@@ -155,6 +155,7 @@ impl Engine {
     }
 
     /// The deadline that a session would get now, if it is fit to be added at all.
+    #[inline(always)]
     pub(crate) fn deadline(
         &self,
         session: &Session,
@@ -194,10 +195,11 @@ impl Engine {
         if self.is_backed_up() {
             return Err(NotCached::Backlog);
         }
+        shard.table.home(&path);
+        shard.age.expect(path.home());
         if blocks::is_short() {
             self.wake_maintainer();
         }
-        self.shards[shard].table.home(&path);
         let guard = self.domain.pin();
         match header.state.begin(deadline) {
             Begin::Begun => {}
@@ -205,14 +207,14 @@ impl Engine {
             Begin::Ended => return Ok(Added::Removed),
         }
         let raw = session.into_raw();
-        let number = self.cells.shards[shard].begun.add(1);
-        let generation = self.shards[shard].age.generation(number);
+        let number = shard.cells.begun.add(1);
+        let generation = shard.age.generation(number);
         let mut add = Add {
             engine: self,
             guard: &guard,
             shard,
             path,
-            id,
+            id: &id,
             context,
             raw,
             units,
@@ -225,7 +227,6 @@ impl Engine {
         match landed {
             Landed::At(place, word, replaced) => {
                 add.look_back(place, word);
-                let shard = &self.shards[shard];
                 shard.wheel.schedule(place.bucket, deadline);
                 shard.age.note(place.bucket, generation);
                 Ok(if replaced {
@@ -278,8 +279,8 @@ impl Add<'_> {
     /// Puts the session into a slot.
     fn land(&mut self) -> Landed {
         for _ in 0..ROUNDS {
-            let table = &self.engine.shards[self.shard].table;
-            let landed = match table.scan(self.guard, &self.path, &self.id, self.context) {
+            let table = &self.shard.table;
+            let landed = match table.scan(self.guard, &self.path, self.id, self.context) {
                 Scan::Published(place, word, old) => self.replace(place, word, old),
                 Scan::Crowded => Landed::Refused(NotCached::Crowded),
                 Scan::Free(place) => {
@@ -310,13 +311,13 @@ impl Add<'_> {
 
     /// Notes the age of what is going to stand in a slot, before it can be found there.
     fn note_birth(&self, place: Place) {
-        let age = &self.engine.shards[self.shard].age;
+        let age = &self.shard.age;
         age.born(place.bucket, place.slot, self.generation);
     }
 
     /// Where another session stands, or may, that has got this one's age: lets the age ring know.
     fn note_birth_elsewhere(&self, place: Place) {
-        let age = &self.engine.shards[self.shard].age;
+        let age = &self.shard.age;
         age.note(place.bucket, self.generation);
     }
 
@@ -334,7 +335,7 @@ impl Add<'_> {
         // From here on, who does not find the old one in its slot knows that it was replaced.
         // SAFETY: as above.
         unsafe { old.header() }.state.note_stood();
-        let table = &self.engine.shards[self.shard].table;
+        let table = &self.shard.table;
         let new = self.word(place);
         self.note_birth(place);
         // LINEARIZATION: of an add that replaces.
@@ -344,17 +345,17 @@ impl Add<'_> {
         }
         self.held = self.held.and(slot).without(Permit::new(1, self.units));
         // SAFETY: as above.
-        let was_live = unsafe { old.header() }.state.supersede();
+        let (was_live, owed) = unsafe { old.header() }.state.supersede();
         if was_live {
-            self.engine.cells.shards[self.shard].replaced.add(1);
+            self.shard.cells.replaced.add(1);
         }
-        self.engine.settle(self.guard, self.shard, old, Owed::Push);
+        self.engine.settle(self.guard, self.shard, old, owed);
         Landed::At(place, new, was_live)
     }
 
     /// Claims an empty slot, settles with other adds of the id, and publishes. The permit is held.
     fn claim(&mut self, place: Place) -> Landed {
-        let table = &self.engine.shards[self.shard].table;
+        let table = &self.shard.table;
         let word = self.word(place);
         let tentative = word.tentative();
         match table.claim(&self.path, place, tentative) {
@@ -370,7 +371,7 @@ impl Add<'_> {
         // Whichever comes later sees the other's claim.
         fence_after_rmw();
         loop {
-            let rival = table.rescan(self.guard, &self.path, &self.id, self.context, place);
+            let rival = table.rescan(self.guard, &self.path, self.id, self.context, place);
             let verdict = match rival {
                 Rival::None => break,
                 Rival::Higher(other, word, raw) => {
@@ -412,7 +413,7 @@ impl Add<'_> {
         let state = &unsafe { self.raw.header() }.state;
         if !engine.contexts.is_current(self.context) {
             if let Ok(owed) = state.end(RemovalCause::Invalidated, |_| true) {
-                engine.cells.shards[self.shard].end(RemovalCause::Invalidated);
+                self.shard.cells.end(RemovalCause::Invalidated);
                 engine.settle(self.guard, self.shard, self.raw, owed);
             }
         }
@@ -427,7 +428,7 @@ impl Add<'_> {
         // SAFETY: the session is alive under the guard: the cache's reference is not dropped before it has been pushed.
         let (by_us, owed) = unsafe { self.raw.header() }.state.abandon(linked_is_mine);
         if by_us {
-            self.engine.cells.shards[self.shard].abandoned.add(1);
+            self.shard.cells.abandoned.add(1);
         }
         self.engine.settle(self.guard, self.shard, self.raw, owed);
         if by_us {

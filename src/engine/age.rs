@@ -17,7 +17,7 @@ use crate::engine::bitmap::{Bitmaps, RING};
 use crate::engine::bucket::SLOTS;
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use crate::sync::fence_after_rmw;
+use crate::sync::{fence_after_rmw, prefetch_to_write};
 use crate::zeroed::{Array, Zeroed};
 
 /// Generations in which a shard's share of the largest capacity fills up, at most; half as many at least, as they are of a power of
@@ -31,7 +31,16 @@ const GENERATIONS: usize = 16;
 /// is old enough is looked at.
 #[repr(C, align(16))]
 #[derive(Debug)]
-struct Births([AtomicU16; SLOTS]);
+pub(crate) struct Births([AtomicU16; SLOTS]);
+
+impl Births {
+    /// The birth of a slot's session, for [`years`].
+    #[inline(always)]
+    pub(crate) fn of(&self, slot: usize) -> u16 {
+        // ORDERING: Relaxed. A hint. Who has loaded the slot sees what was stored before the session was published.
+        self.0[slot].load(Ordering::Relaxed)
+    }
+}
 
 // SAFETY: an atomic integer has the layout of the integer.
 unsafe impl Zeroed for Births {
@@ -74,17 +83,22 @@ impl Age {
         add >> self.shift
     }
 
-    /// The birth of a slot's session, for [`years`].
+    /// The births of a bucket's sessions.
     #[inline]
-    pub(crate) fn birth(&self, bucket: usize, slot: usize) -> u16 {
-        // ORDERING: Relaxed. A hint. Who has loaded the slot sees what was stored before the session was published.
-        self.births[bucket].0[slot].load(Ordering::Relaxed)
+    pub(crate) fn births(&self, bucket: usize) -> &Births {
+        &self.births[bucket]
+    }
+
+    /// Asks for a bucket's births from the memory, in order to write: else the locked instruction after the writing waits for them.
+    #[inline]
+    pub(crate) fn expect(&self, bucket: usize) {
+        prefetch_to_write(&self.births[bucket]);
     }
 
     /// Sets the birth of what stands in a slot, or is about to.
     #[inline]
     pub(crate) fn born(&self, bucket: usize, slot: usize, generation: u64) {
-        // ORDERING: Relaxed, as in `birth`.
+        // ORDERING: Relaxed, as in `Births::of`.
         self.births[bucket].0[slot].store(generation as u16, Ordering::Relaxed);
     }
 
@@ -112,6 +126,7 @@ impl Age {
     /// Takes a bucket out of the oldest generation that has one, after so many adds, and tells the generation. The caller
     /// makes a SeqCst fence before it looks at the bucket, and puts the bucket back by [`note`](Self::note) if sessions of
     /// that age stay in it.
+    #[inline]
     pub(crate) fn oldest(&self, adds: u64) -> Option<(usize, u64)> {
         let newest = self.generation(adds);
         loop {
@@ -140,21 +155,17 @@ impl Age {
     }
 }
 
-/// Births after the newest generation that was seen are thought possible up to so many generations.
+/// Births after the generation that they are compared with are thought possible up to so many generations.
 const SLACK: u16 = 1024;
 
-/// How old a birth is in the newest generation, in generations; less than nothing if it is newer still.
+/// By how many generations a birth is older than this one, which is among the ring's newest; less than nothing if it is newer.
 ///
 /// Births have 16 bits, so this goes round a circle. What has grown older than a thousand times round the ring is taken for young
 /// until the ring has gone round some 17 times more, and for old again then.
 #[inline]
-pub(crate) fn years(birth: u16, newest: u64) -> i32 {
-    i32::from((newest as u16).wrapping_add(SLACK).wrapping_sub(birth)) - i32::from(SLACK)
-}
-
-/// Whether the generation of a birth has the same position in the ring.
-pub(crate) fn shares_position(birth: u16, generation: u64) -> bool {
-    u64::from(birth) % RING == generation % RING
+pub(crate) fn years(birth: u16, generation: u64) -> i32 {
+    let past = (generation as u16).wrapping_add(SLACK).wrapping_sub(birth);
+    i32::from(past) - i32::from(SLACK)
 }
 
 #[cfg(all(test, not(any(refrain_loom, refrain_shuttle))))]
@@ -227,6 +238,5 @@ mod tests {
         assert_eq!((years(u16::MAX, 1 << 16), years(1, (1 << 16) - 1)), (1, -2));
         let years = [0, 64511, 64512].map(|later| years(7, 7 + later));
         assert_eq!(years, [0, 64511, -1024]);
-        assert!(shares_position(1, 1 + 5 * RING) && !shares_position(1, 5 * RING));
     }
 }

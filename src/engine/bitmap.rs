@@ -74,8 +74,14 @@ impl Bitmaps {
     /// Takes one bit of a position; returns its bucket. Where the search begins depends on `turn`: if bits are left over,
     /// they must not always be those of the same buckets.
     pub(crate) fn pop(&self, position: u64, turn: u64) -> Option<usize> {
-        let (first, turn) = self.start(turn);
-        for index in (first..self.per_position).chain(0..first) {
+        let (mut next, turn) = self.start(turn);
+        for _ in 0..self.per_position {
+            let index = next;
+            next = if index + 1 < self.per_position {
+                index + 1
+            } else {
+                0
+            };
             let word = self.word(position, index);
             // ORDERING: Relaxed; the read-modify-write below decides.
             let mut seen = word.load(Ordering::Relaxed);

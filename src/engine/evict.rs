@@ -7,12 +7,13 @@ use crate::removal::RemovalCause;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MODEL, fence_after_rmw};
 
-use super::Engine;
-use super::age::{shares_position, years};
+use super::age::years;
+use super::bitmap::RING;
 use super::bucket::{SLOTS, Word};
 use super::header::Raw;
 use super::maintain::Work;
 use super::word::{Life, State};
+use super::{Engine, Shard};
 
 /// Victims that one add looks for before it gives up, besides one for each unit of memory that it needs.
 const VICTIMS: u64 = 64;
@@ -53,7 +54,7 @@ impl Engine {
     pub(super) fn reserve(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         held: &mut Permit,
         need: Permit,
         spared: Option<Raw>,
@@ -67,7 +68,7 @@ impl Engine {
             if self.take_free(held, missing) {
                 return true;
             }
-            if self.help(guard, shard, now, &mut help) {
+            if self.is_behind(now) && self.help(guard, shard, now, &mut help) {
                 continue;
             }
             let Some(freed) = self.evict_somewhere(guard, shard, spared, now) else {
@@ -83,6 +84,9 @@ impl Engine {
                 budget.release(freed);
             } else {
                 *held = held.and(freed);
+                if held.covers(need) {
+                    return true;
+                }
             }
         }
         false
@@ -97,10 +101,11 @@ impl Engine {
         taken
     }
 
-    /// Collects expired sessions and dead generations where the maintainer is behind with them, as far as `work` allows.
-    /// True if that made room.
-    fn help(&self, guard: &Guard<'_>, first: usize, now: Time, work: &mut Work) -> bool {
-        if work.is_spent() || !self.is_behind(now) {
+    /// Collects expired sessions and dead generations, with which the maintainer is behind, as far as `work` allows. True if
+    /// that made room.
+    #[cold]
+    fn help(&self, guard: &Guard<'_>, first: &Shard, now: Time, work: &mut Work) -> bool {
+        if work.is_spent() {
             return false;
         }
         work.allow(ENOUGH);
@@ -110,7 +115,7 @@ impl Engine {
         let mut done = true;
         for shard in self.shards_from(first) {
             // Never waits: if somebody else is at it, the room comes without our help.
-            let Ok(mut progress) = self.shards[shard].progress.try_lock() else {
+            let Ok(mut progress) = shard.progress.try_lock() else {
                 done = false;
                 continue;
             };
@@ -133,19 +138,33 @@ impl Engine {
         false
     }
 
-    fn shards_from(&self, first: usize) -> impl Iterator<Item = usize> {
-        (first..self.shards.len()).chain(0..first)
+    fn shards_from(&self, first: &Shard) -> impl Iterator<Item = &Shard> {
+        let (before, from) = self.shards.split_at(first.number);
+        from.iter().chain(before)
     }
 
     /// Evicts one session, from this shard if it has one, else from the next that does.
     fn evict_somewhere(
         &self,
         guard: &Guard<'_>,
-        first: usize,
+        first: &Shard,
+        spared: Option<Raw>,
+        now: Time,
+    ) -> Option<Permit> {
+        self.evict(guard, first, spared, now)
+            .or_else(|| self.evict_elsewhere(guard, first, spared, now))
+    }
+
+    #[cold]
+    fn evict_elsewhere(
+        &self,
+        guard: &Guard<'_>,
+        first: &Shard,
         spared: Option<Raw>,
         now: Time,
     ) -> Option<Permit> {
         self.shards_from(first)
+            .skip(1)
             .find_map(|shard| self.evict(guard, shard, spared, now))
     }
 
@@ -154,7 +173,7 @@ impl Engine {
     pub(super) fn evict(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         spared: Option<Raw>,
         now: Time,
     ) -> Option<Permit> {
@@ -166,8 +185,8 @@ impl Engine {
         };
         let mut victim = None;
         for _ in 0..LOOKS {
-            let adds = self.cells.shards[shard].begun.value();
-            let Some((bucket, generation)) = self.shards[shard].age.oldest(adds) else {
+            let adds = shard.cells.begun.value();
+            let Some((bucket, generation)) = shard.age.oldest(adds) else {
                 break;
             };
             // ORDERING: SeqCst, behind the read-modify-write that took the bit; partner: the fence in `add` between
@@ -179,18 +198,18 @@ impl Engine {
             }
         }
         if let Some(bucket) = search.spared_in {
-            let age = &self.shards[shard].age;
+            let age = &shard.age;
             age.note(bucket, self.newest_generation(shard));
         }
-        if victim.is_some() || self.cells.shards[shard].live() == 0 {
+        if victim.is_some() || shard.cells.live() == 0 {
             return victim;
         }
         self.evict_by_hand(guard, shard, spared, now)
     }
 
-    fn newest_generation(&self, shard: usize) -> u64 {
-        let adds = self.cells.shards[shard].begun.value();
-        self.shards[shard].age.generation(adds)
+    fn newest_generation(&self, shard: &Shard) -> u64 {
+        let adds = shard.cells.begun.value();
+        shard.age.generation(adds)
     }
 
     /// Evicts one session of a bucket that is as old as `generation`. If others of that age stay in it, the bucket is
@@ -198,11 +217,10 @@ impl Engine {
     fn evict_by_age(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         (bucket, generation): (usize, u64),
         search: &mut Search,
     ) -> Option<Permit> {
-        let part = &self.shards[shard];
         let mut victim = None;
         let mut more = false;
         let mut passed = 0;
@@ -241,7 +259,7 @@ impl Engine {
             }
         }
         if more {
-            part.age.note(bucket, generation);
+            shard.age.note(bucket, generation);
         }
         victim
     }
@@ -252,32 +270,30 @@ impl Engine {
     /// Without a branch for each slot, as in [`Bucket::find`](super::bucket::Bucket::find): which of them are in use is chance.
     fn oldest_in(
         &self,
-        shard: usize,
+        shard: &Shard,
         (bucket, generation): (usize, u64),
         passed: &mut u32,
     ) -> Option<((usize, Word, Raw), bool)> {
-        let part = &self.shards[shard];
-        let slots = part.table.bucket(bucket);
-        // In this order: the birth of what stands in a slot, or of what came after it, and no birth after the newest.
-        let words: [Word; SLOTS] = std::array::from_fn(|slot| slots.load(slot));
-        let births: [u16; SLOTS] = std::array::from_fn(|slot| part.age.birth(bucket, slot));
-        let newest = self.newest_generation(shard);
-        let enough = newest.saturating_sub(generation) as i32;
-        let (mut oldest, mut many, mut strays) = (-1, 0, 0);
-        for slot in 0..SLOTS {
-            let years = years(births[slot], newest);
-            let is_there = words[slot].is_published() & (*passed & 1 << slot == 0);
-            let is_old = is_there & (years >= enough);
-            let is_stray = is_there & !is_old & shares_position(births[slot], generation);
-            many += u32::from(is_old);
-            strays |= u32::from(is_stray) << slot;
-            oldest = oldest.max(if is_old { years << 3 | slot as i32 } else { -1 });
+        let slots = shard.table.bucket(bucket);
+        let births = shard.age.births(bucket);
+        let mut words = [Word::EMPTY; SLOTS];
+        let (mut oldest, mut many) = (-1, 0);
+        for (slot, word) in words.iter_mut().enumerate() {
+            // In this order: the birth of what stands in the slot, or of what came after it.
+            *word = slots.load(slot);
+            let years = years(births.of(slot), generation);
+            let is_there = word.is_published() & (*passed & 1 << slot == 0);
+            let rank = if is_there {
+                years << 3 | slot as i32
+            } else {
+                -1
+            };
+            many += i32::from(rank >= 0);
+            oldest = oldest.max(rank);
         }
-        // Younger ones whose generation has this very position, because this thread was slow: the bit was theirs.
-        for slot in (0..SLOTS).filter(|slot| strays & 1 << slot != 0) {
-            self.rejuvenate(shard, bucket, slot);
+        if self.newest_generation(shard) >= generation + RING {
+            *passed |= self.rejuvenate_strays(shard, (bucket, generation), &words, *passed);
         }
-        *passed |= strays;
         if oldest < 0 {
             return None;
         }
@@ -287,29 +303,51 @@ impl Engine {
         Some(((slot, words[slot], raw), many > 1))
     }
 
+    /// Lets younger ones be born again whose generation has this very position in the ring, because this thread was slow: the bit
+    /// was theirs. Returns their slots.
+    #[cold]
+    fn rejuvenate_strays(
+        &self,
+        shard: &Shard,
+        (bucket, generation): (usize, u64),
+        words: &[Word; SLOTS],
+        passed: u32,
+    ) -> u32 {
+        let mut strays = 0;
+        for (slot, word) in words.iter().enumerate() {
+            let years = years(shard.age.births(bucket).of(slot), generation);
+            let is_there = word.is_published() && passed & 1 << slot == 0;
+            if is_there && years < 0 && years % RING as i32 == 0 {
+                self.rejuvenate(shard, bucket, slot);
+                strays |= 1 << slot;
+            }
+        }
+        strays
+    }
+
     /// Lets a session be born again into the newest generation.
-    fn rejuvenate(&self, shard: usize, bucket: usize, slot: usize) {
+    fn rejuvenate(&self, shard: &Shard, bucket: usize, slot: usize) {
         let newest = self.newest_generation(shard);
-        let age = &self.shards[shard].age;
+        let age = &shard.age;
         age.born(bucket, slot, newest);
         age.note(bucket, newest);
     }
 
     /// Evicts a session of the next bucket that has one: one that is expired or stale, else the oldest that was not
     /// visited, else the oldest.
+    #[cold]
     fn evict_by_hand(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         spared: Option<Raw>,
         now: Time,
     ) -> Option<Permit> {
-        let part = &self.shards[shard];
-        let buckets = part.table.len();
+        let buckets = shard.table.len();
         for _ in 0..HAND_LOOKS.min(buckets) {
-            let bucket = part.age.hand(buckets);
+            let bucket = shard.age.hand(buckets);
             let newest = self.newest_generation(shard);
-            let least = part
+            let least = shard
                 .table
                 .published(bucket)
                 .filter_map(|(slot, word, raw)| {
@@ -318,7 +356,7 @@ impl Engine {
                     let state = header.state.load();
                     let live = state.life() == Life::Live && spared != Some(raw);
                     let worth = self.is_worth_keeping(raw, state, now);
-                    let age = years(part.age.birth(bucket, slot), newest);
+                    let age = years(shard.age.births(bucket).of(slot), newest);
                     live.then_some(((!worth, !state.is_visited(), age), (slot, word, raw)))
                 })
                 .max_by_key(|(rank, _)| *rank);
@@ -345,7 +383,7 @@ impl Engine {
     fn evict_found(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         at: (usize, usize),
         (word, raw): (Word, Raw),
         now: Time,

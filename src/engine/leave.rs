@@ -12,11 +12,11 @@ use crate::stats::Event;
 use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
-use super::Engine;
 use super::bucket::Word;
 use super::header::Raw;
 use super::table::{Path, Place, Table};
 use super::word::{Life, Owed, State};
+use super::{Engine, Shard};
 
 /// What became of an attempt to end a session that was found by its id.
 enum Fate {
@@ -64,10 +64,10 @@ impl Engine {
         want: impl Fn(Raw) -> bool,
     ) -> Option<Raw> {
         let (shard, path) = self.route(id, context);
-        self.shards[shard].table.home(&path);
+        shard.table.home(&path);
         let guard = self.domain.pin();
         loop {
-            let found = self.shards[shard].table.find(&guard, &path, id, context);
+            let found = shard.table.find(&guard, &path, id, context);
             let fate = match found {
                 None => Fate::Gone,
                 // It was found in a slot under the guard, which outlives the call.
@@ -104,7 +104,7 @@ impl Engine {
     fn end_found(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         path: &Path,
         (place, word, raw): (Place, Word, Raw),
         now: Time,
@@ -121,7 +121,7 @@ impl Engine {
         if seen.life() == Life::Live && !unsafe { raw.try_retain() } {
             return Fate::Gone;
         }
-        match state.end(cause, |s| !s.is_expired(now)) {
+        match state.end_in_slot(cause, |s| !s.is_expired(now)) {
             Ok(owed) => {
                 let permit = self.finish(guard, shard, path, (place, word, raw), cause, owed);
                 self.cells.budget.release(permit);
@@ -141,19 +141,26 @@ impl Engine {
         }
     }
 
-    /// What the winner of an end does: counts it, empties the slot, pushes what it owes. Returns the slot's permit if
+    /// What the winner of an end in a slot does: counts it, empties the slot, pushes the session. Returns the slot's permit if
     /// it was this call that emptied it.
     fn finish(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         path: &Path,
         (place, word, raw): (Place, Word, Raw),
         cause: RemovalCause,
         owed: Owed,
     ) -> Permit {
-        self.cells.shards[shard].end(cause);
-        let permit = self.unlink(guard, shard, path, place, word, raw);
+        shard.cells.end(cause);
+        let permit = if shard.table.empty(path, place, word) {
+            // SAFETY: it was in a slot under the guard.
+            Permit::new(1, unsafe { raw.units() })
+        } else {
+            // Another took the slot, or emptied it.
+            Permit::NONE
+        };
+        // Nobody finds it any more, who was not at it already.
         self.settle(guard, shard, raw, owed);
         // ORDERING: SeqCst, behind read-modify-writes; partner: this same fence in another thread. Of two threads that each
         // end a session and then look for the other's, one finds it gone. Else each id by itself had an order that is true to
@@ -167,14 +174,14 @@ impl Engine {
     pub(super) fn unlink(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         path: &Path,
         place: Place,
         word: Word,
         raw: Raw,
     ) -> Permit {
-        if !self.shards[shard].table.empty(path, place, word) {
-            // Another took the slot, and unlinked the session.
+        if !shard.table.empty(path, place, word) {
+            // Another took the slot, and settles what is owed.
             return Permit::NONE;
         }
         // SAFETY: it was in a slot under the guard.
@@ -185,11 +192,11 @@ impl Engine {
     }
 
     /// Pushes a session if that is owed.
-    pub(super) fn settle(&self, _guard: &Guard<'_>, shard: usize, raw: Raw, owed: Owed) {
+    pub(super) fn settle(&self, _guard: &Guard<'_>, shard: &Shard, raw: Raw, owed: Owed) {
         if owed == Owed::Push {
             // SAFETY: alive under the guard.
             let units = unsafe { raw.units() };
-            let cells = &self.cells.shards[shard];
+            let cells = &shard.cells;
             let before = cells
                 .pushed
                 .add(units)
@@ -201,7 +208,7 @@ impl Engine {
                 self.crowded.store(true, Ordering::Relaxed);
             }
             // SAFETY: the push is owed by the transition that the caller has just made, and the guard keeps it alive.
-            unsafe { self.shards[shard].removed.push(raw) };
+            unsafe { shard.removed.push(raw) };
             if before < self.wake_at && before + units >= self.wake_at {
                 self.wake_maintainer();
             }
@@ -236,24 +243,30 @@ impl Engine {
                 Unadded::Added => {}
             }
         }
-        let slot = match self.standing(&guard, shard, &path, raw) {
-            Standing::In(place, word) => Some((place, word)),
+        // LINEARIZATION: of a success, the end; or, if an add has replaced the session in its slot since `standing`
+        // began to look, right before that. Of a failure, the end or the replacement that came first.
+        let ended = match self.standing(&guard, shard, &path, raw) {
+            Standing::In(place, word) => {
+                let Ok(owed) = header.state.end_in_slot(cause, when) else {
+                    return false;
+                };
+                let permit = self.finish(&guard, shard, &path, (place, word, raw), cause, owed);
+                self.cells.budget.release(permit);
+                return true;
+            }
             // It can't be used before it is there; it can be removed.
-            Standing::Coming if cause != RemovalCause::Taken => None,
+            Standing::Coming if cause != RemovalCause::Taken => header.state.end(cause, when),
             Standing::Coming | Standing::Out => return false,
         };
-        // LINEARIZATION: of a success, this end; or, if an add has replaced the session in its slot since `standing`
-        // began to look, right before that. Of a failure, the end or the replacement that came first.
-        let Ok(owed) = header.state.end(cause, when) else {
+        let Ok(owed) = ended else {
             return false;
         };
-        self.cells.shards[shard].end(cause);
+        shard.cells.end(cause);
         // ORDERING: SeqCst, behind the read-modify-write that ended the life; partner: the fence in `add` between
         // putting the session into a slot and looking at its state. Either the add sees it dead and empties the slot, or
         // this search sees the slot.
         fence_after_rmw();
-        let locate = || self.shards[shard].table.locate(&path, raw);
-        if let Some((place, word)) = slot.or_else(locate) {
+        if let Some((place, word)) = shard.table.locate(&path, raw) {
             let permit = self.unlink(&guard, shard, &path, place, word, raw);
             self.cells.budget.release(permit);
         }
@@ -265,7 +278,7 @@ impl Engine {
     pub(super) fn standing(
         &self,
         _guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         path: &Path,
         raw: Raw,
     ) -> Standing {
@@ -274,7 +287,7 @@ impl Engine {
         if state.life() != Life::Live {
             return Standing::Out;
         }
-        let found = self.shards[shard].table.locate(path, raw);
+        let found = shard.table.locate(path, raw);
         match found.filter(|(_, word)| word.is_published()) {
             Some((place, word)) => Standing::In(place, word),
             // It had been published by then, and a session never moves: it has left, or been replaced.
@@ -295,7 +308,7 @@ impl Engine {
     fn end_unadded(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         raw: Raw,
         cause: RemovalCause,
     ) -> Unadded {
@@ -321,12 +334,12 @@ impl Engine {
     pub(super) fn look(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         bucket: usize,
         judge: impl Fn(Raw, State) -> Option<RemovalCause>,
     ) -> usize {
         let mut ended = 0;
-        for (slot, word, raw) in self.shards[shard].table.published(bucket) {
+        for (slot, word, raw) in shard.table.published(bucket) {
             // SAFETY: found in a slot under the guard.
             let state = unsafe { raw.header() }.state.load();
             if state.life() != Life::Live {
@@ -351,7 +364,7 @@ impl Engine {
     pub(super) fn end_in_bucket(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         (bucket, slot): (usize, usize),
         (word, raw): (Word, Raw),
         cause: RemovalCause,
@@ -362,11 +375,11 @@ impl Engine {
         let (path, place) = if word.is_away() {
             // SAFETY: as above.
             let (_, path) = unsafe { self.route(&raw.session_id(), raw.context()) };
-            (path, self.shards[shard].table.place(&path, bucket, slot)?)
+            (path, shard.table.place(&path, bucket, slot)?)
         } else {
             (Path::home_only(bucket), Table::place_at_home(bucket, slot))
         };
-        let owed = header.state.end(cause, when).ok()?;
+        let owed = header.state.end_in_slot(cause, when).ok()?;
         Some(self.finish(guard, shard, &path, (place, word, raw), cause, owed))
     }
 }

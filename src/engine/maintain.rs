@@ -9,11 +9,11 @@ use crate::session::Session;
 use crate::sync::MODEL;
 use crate::sync::atomic::Ordering;
 
-use super::Engine;
 use super::bitmap;
 use super::departures::{Departures, Sink};
 use super::wheel::{Progress, Turn};
 use super::word::State;
+use super::{Engine, Shard};
 
 /// Words that one step of maintenance looks at in one shard, or their worth in buckets, before it sees the others.
 const STEP: usize = 1 << 16;
@@ -107,23 +107,22 @@ impl Engine {
     pub(super) fn expire_shard(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         progress: &mut Progress,
         now: Time,
         work: &mut Work,
     ) -> bool {
-        let part = &self.shards[shard];
         let look = |bucket| {
             self.look(guard, shard, bucket, |_, state: State| {
                 if state.is_expired(now) {
                     return Some(RemovalCause::Expired);
                 }
-                part.wheel.schedule(bucket, state.deadline());
+                shard.wheel.schedule(bucket, state.deadline());
                 None
             })
         };
         while work.spend() {
-            match part.wheel.step(progress, now, part.table.len()) {
+            match shard.wheel.step(progress, now, shard.table.len()) {
                 Turn::Done => return true,
                 Turn::Bucket(bucket) => {
                     work.spend_bucket();
@@ -151,7 +150,7 @@ impl Engine {
     pub(super) fn sweep_stale(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         progress: &mut Progress,
         work: &mut Work,
     ) -> bool {
@@ -162,7 +161,7 @@ impl Engine {
         }
         // A sweep that was begun for an earlier invalidation goes on, and another round follows it.
         let (mut bucket, answering) = progress.stale.unwrap_or((0, due));
-        while bucket < self.shards[shard].table.len() {
+        while bucket < shard.table.len() {
             if !work.spend_bucket() {
                 progress.stale = Some((bucket, answering));
                 return false;
@@ -191,9 +190,9 @@ impl Engine {
         let mut done = Maintained::default();
         // ORDERING: Acquire; partner: the Release in `note_invalidation`.
         let invalidations = self.invalidations.load(Ordering::Acquire);
-        for shard in 0..self.shards.len() {
+        for shard in &self.shards {
             // There is none in a forked child whose parent was just at it.
-            if let Some(mut progress) = self.home.lock(&self.shards[shard].progress) {
+            if let Some(mut progress) = self.home.lock(&shard.progress) {
                 if expire {
                     let mut work = Work::new(STEP, usize::MAX);
                     // Each step pins anew, so that a long run does not hold up its own garbage.
@@ -239,12 +238,12 @@ impl Engine {
     fn patrol(
         &self,
         guard: &Guard<'_>,
-        shard: usize,
+        shard: &Shard,
         progress: &mut Progress,
         now: Time,
         work: &mut Work,
     ) {
-        let buckets = self.shards[shard].table.len();
+        let buckets = shard.table.len();
         for _ in 0..PATROL {
             let bucket = progress.patrol % buckets;
             progress.patrol = bucket + 1;
@@ -255,7 +254,7 @@ impl Engine {
     }
 
     /// Evicts while more is in use than a lowered limit allows.
-    fn trim(&self, shard: usize, now: Time) -> usize {
+    fn trim(&self, shard: &Shard, now: Time) -> usize {
         let mut evicted = 0;
         let share = TRIM / self.shards.len().min(TRIM);
         while evicted < share && self.cells.budget.is_over() {
@@ -273,8 +272,8 @@ impl Engine {
     /// how many this call ended.
     pub(crate) fn sweep(&self, judge: impl Fn(State) -> Option<RemovalCause>) -> usize {
         let mut ended = 0;
-        for shard in 0..self.shards.len() {
-            for bucket in 0..self.shards[shard].table.len() {
+        for shard in &self.shards {
+            for bucket in 0..shard.table.len() {
                 let guard = self.domain.pin();
                 ended += self.look(&guard, shard, bucket, |_, state| judge(state));
             }
@@ -318,9 +317,9 @@ impl Engine {
 impl Engine {
     pub(crate) fn turn_wheels(&self, now: Time) -> usize {
         let mut work = Work::new(usize::MAX, usize::MAX);
-        for shard in 0..self.shards.len() {
+        for shard in &self.shards {
             let guard = self.domain.pin();
-            let mut progress = crate::sync::lock(&self.shards[shard].progress);
+            let mut progress = crate::sync::lock(&shard.progress);
             self.expire_shard(&guard, shard, &mut progress, now, &mut work);
         }
         work.ended
@@ -328,9 +327,9 @@ impl Engine {
 
     pub(crate) fn sweep_all_stale(&self) -> usize {
         let mut work = Work::new(usize::MAX, usize::MAX);
-        for shard in 0..self.shards.len() {
+        for shard in &self.shards {
             let guard = self.domain.pin();
-            let mut progress = crate::sync::lock(&self.shards[shard].progress);
+            let mut progress = crate::sync::lock(&shard.progress);
             while !self.sweep_stale(&guard, shard, &mut progress, &mut work) {}
         }
         work.ended

@@ -27,7 +27,7 @@ use crate::context::{Context, Contexts};
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::reclaim::{Domain, Guard};
-use crate::stats::{Cells, Event};
+use crate::stats::{Cells, Event, ShardCells};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::Thread;
 use crate::sync::{CachePadded, Home, Mutex};
@@ -111,10 +111,14 @@ impl Keyed {
 /// One shard: everything that an id's hash leads to.
 #[derive(Debug)]
 struct Shard {
+    /// Its place among the shards.
+    number: usize,
     table: Table,
     wheel: Wheel,
     age: Age,
     removed: CachePadded<Removed>,
+    /// Its part of the engine's.
+    cells: Arc<CachePadded<ShardCells>>,
     /// Held by who turns the wheel or sweeps; never while user code runs, never waited for by an add.
     progress: Mutex<Progress>,
 }
@@ -158,17 +162,21 @@ impl Engine {
         let buckets = plan
             .buckets
             .unwrap_or_else(|| buckets_for(share, plan.max_capacity));
-        let shard = |_| {
+        let cells = Cells::new(plan.shards, plan.limit);
+        let shard = |(number, cells): (usize, &Arc<_>)| {
             let table = Table::new(buckets)?;
             Ok(Shard {
+                number,
                 wheel: Wheel::new(table.len(), plan.tick, now)?,
                 age: Age::new(table.len(), share)?,
                 table,
                 removed: CachePadded::new(Removed::new()),
+                cells: Arc::clone(cells),
                 progress: Mutex::new(Progress::default()),
             })
         };
-        let shards: Result<Box<[Shard]>, Error> = (0..plan.shards).map(shard).collect();
+        let shards: Result<Box<[Shard]>, Error> =
+            cells.shards.iter().enumerate().map(shard).collect();
         Ok(Self {
             shards: shards?,
             shift: 63 - plan.shards.trailing_zeros(),
@@ -176,7 +184,7 @@ impl Engine {
             domain: Domain::new(),
             clock,
             contexts: Contexts::new(plan.cache, plan.max_contexts),
-            cells: Cells::new(plan.shards, plan.limit),
+            cells,
             invalidations: AtomicU64::new(0),
             caught_up: AtomicU64::new(maintain::next_tick(now, plan.tick)),
             swept: AtomicU64::new(0),
@@ -193,20 +201,13 @@ impl Engine {
 
     /// Which shard an id belongs to, and its path there.
     #[inline(always)]
-    fn route(&self, id: &SessionId, context: u32) -> (usize, Path) {
-        let (shard, _, path) = self.find_shard(id, context);
-        (shard, path)
-    }
-
-    /// As [`route`](Self::route), with the shard itself.
-    #[inline(always)]
-    fn find_shard(&self, id: &SessionId, context: u32) -> (usize, &Shard, Path) {
+    fn route(&self, id: &SessionId, context: u32) -> (&Shard, Path) {
         let hash = self.hasher.hash(id, context);
-        let shard = (hash >> 1 >> self.shift) as usize;
-        debug_assert!(shard < self.shards.len());
+        let number = (hash >> 1 >> self.shift) as usize;
+        debug_assert!(number < self.shards.len());
         // SAFETY: the shift leaves as many bits of 64 as it takes to number the shards, which are a power of two.
-        let part = unsafe { self.shards.get_unchecked(shard) };
-        (shard, part, part.table.path(hash))
+        let shard = unsafe { self.shards.get_unchecked(number) };
+        (shard, shard.table.path(hash))
     }
 
     /// Calls `f` with the live session of an id, under a pin.
@@ -234,7 +235,7 @@ impl Engine {
         want: impl FnOnce(Raw) -> bool,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
-        let (_, Shard { table, .. }, path) = self.find_shard(id, context);
+        let (Shard { table, .. }, path) = self.route(id, context);
         let home = table.home(&path);
         let guard = self.domain.pin();
         let found = table.seek(home, &guard, &path, id, context);

@@ -35,6 +35,12 @@ impl Path {
         }
     }
 
+    /// Its first bucket.
+    #[inline(always)]
+    pub(crate) fn home(&self) -> usize {
+        self.home
+    }
+
     /// What the words of its sessions carry.
     #[inline(always)]
     pub(crate) fn fingerprint(&self) -> u16 {
@@ -62,6 +68,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn new(hop: usize, bucket: usize, slot: usize) -> Self {
+        Self { hop, bucket, slot }
+    }
+
     /// Whether it is behind the first bucket of the path.
     pub(crate) fn is_away(self) -> bool {
         self.hop > 0
@@ -179,6 +189,7 @@ impl Table {
     }
 
     /// As [`seek`](Self::seek), with its place.
+    #[inline(always)]
     pub(crate) fn find(
         &self,
         guard: &Guard<'_>,
@@ -212,11 +223,7 @@ impl Table {
             let bucket = &self.buckets[at];
             let found = Self::find_in(guard, bucket, path, id, context);
             if let Some((slot, word, raw)) = found {
-                let place = Place {
-                    hop,
-                    bucket: at,
-                    slot,
-                };
+                let place = Place::new(hop, at, slot);
                 return Some((place, word, raw));
             }
             if !bucket.overflows(path.group()) {
@@ -239,6 +246,7 @@ impl Table {
     }
 
     /// What stands on an id's path, for an add.
+    #[inline]
     pub(crate) fn scan(
         &self,
         guard: &Guard<'_>,
@@ -249,23 +257,48 @@ impl Table {
         if let Some((place, word, raw)) = self.find(guard, path, id, context) {
             return Scan::Published(place, word, raw);
         }
+        match self.home(path).vacancy() {
+            Some(slot) => Scan::Free(Self::place_at_home(path.home, slot)),
+            None => self.vacancy_further(path),
+        }
+    }
+
+    /// The first empty slot behind the first bucket.
+    #[inline(never)]
+    fn vacancy_further(&self, path: &Path) -> Scan {
         let mut at = path.home;
-        for hop in 0..self.hops {
-            if let Some(slot) = self.buckets[at].vacancy() {
-                return Scan::Free(Place {
-                    hop,
-                    bucket: at,
-                    slot,
-                });
-            }
+        for hop in 1..self.hops {
             at = self.next(at, path);
+            if let Some(slot) = self.buckets[at].vacancy() {
+                return Scan::Free(Place::new(hop, at, slot));
+            }
         }
         Scan::Crowded
     }
 
     /// Looks again after a claim and a SeqCst fence: of two claims for one id, at least one sees the other, and the
     /// lower one stays.
+    #[inline]
     pub(crate) fn rescan(
+        &self,
+        guard: &Guard<'_>,
+        path: &Path,
+        id: &SessionId,
+        context: u32,
+        own: Place,
+    ) -> Rival {
+        if own.hop == 0 {
+            let home = self.home(path);
+            let alone = home.alike(path.fingerprint()).is_only(own.slot);
+            if alone && !home.overflows(path.group()) {
+                return Rival::None;
+            }
+        }
+        self.find_rival(guard, path, id, context, own)
+    }
+
+    #[inline(never)]
+    fn find_rival(
         &self,
         _guard: &Guard<'_>,
         path: &Path,
@@ -273,23 +306,12 @@ impl Table {
         context: u32,
         own: Place,
     ) -> Rival {
-        let home = &self.buckets[path.home];
-        if own.hop == 0 {
-            let alone = home.alike(path.fingerprint()).is_only(own.slot);
-            if alone && !home.overflows(path.group()) {
-                return Rival::None;
-            }
-        }
         let mut higher = None;
         let mut at = path.home;
         for hop in 0..self.hops {
             let bucket = &self.buckets[at];
             for slot in 0..SLOTS {
-                let place = Place {
-                    hop,
-                    bucket: at,
-                    slot,
-                };
+                let place = Place::new(hop, at, slot);
                 let word = bucket.load(slot);
                 if place == own || word.fingerprint() != path.fingerprint() {
                     continue;
@@ -318,14 +340,10 @@ impl Table {
     }
 
     /// Puts a tentative word into an empty slot, and counts it as overflow in the buckets before.
+    #[inline]
     pub(crate) fn claim(&self, path: &Path, place: Place, word: Word) -> Claim {
-        let mut at = path.home;
-        for hop in 0..place.hop {
-            if !self.buckets[at].raise(path.group()) {
-                self.lower(path, hop);
-                return Claim::Saturated;
-            }
-            at = self.next(at, path);
+        if place.is_away() && !self.raise(path, place.hop) {
+            return Claim::Saturated;
         }
         if self.replace(place, Word::EMPTY, word) {
             return Claim::Held;
@@ -334,20 +352,37 @@ impl Table {
         Claim::Lost
     }
 
+    /// Counts one more in each bucket before this hop; false if one of them is at its limit, and then nothing is counted.
+    #[inline(never)]
+    fn raise(&self, path: &Path, hops: usize) -> bool {
+        let mut at = path.home;
+        for hop in 0..hops {
+            if !self.buckets[at].raise(path.group()) {
+                self.lower(path, hop);
+                return false;
+            }
+            at = self.next(at, path);
+        }
+        true
+    }
+
     /// Puts one word in the place of another: publishes a claim, or one session instead of another.
+    #[inline]
     pub(crate) fn replace(&self, place: Place, old: Word, new: Word) -> bool {
         self.buckets[place.bucket].replace(place.slot, old, new)
     }
 
     /// Empties a slot, if it still holds `word`; only then are the overflow counts before it lowered.
+    #[inline]
     pub(crate) fn empty(&self, path: &Path, place: Place, word: Word) -> bool {
         let emptied = self.replace(place, word, Word::EMPTY);
-        if emptied {
+        if emptied && place.is_away() {
             self.lower(path, place.hop);
         }
         emptied
     }
 
+    #[inline(never)]
     fn lower(&self, path: &Path, hops: usize) {
         let mut at = path.home;
         for _ in 0..hops {
@@ -363,11 +398,7 @@ impl Table {
             for slot in 0..SLOTS {
                 let word = self.buckets[at].load(slot);
                 if word.raw() == Some(raw) {
-                    let place = Place {
-                        hop,
-                        bucket: at,
-                        slot,
-                    };
+                    let place = Place::new(hop, at, slot);
                     return Some((place, word));
                 }
             }
@@ -391,11 +422,7 @@ impl Table {
 
     /// The place of a session at home, which was found by its bucket.
     pub(crate) fn place_at_home(bucket: usize, slot: usize) -> Place {
-        Place {
-            hop: 0,
-            bucket,
-            slot,
-        }
+        Place::new(0, bucket, slot)
     }
 
     /// A slot that was found by its bucket, as a place on the path of the session in it.
@@ -403,7 +430,7 @@ impl Table {
         let mut at = path.home;
         for hop in 0..self.hops {
             if at == bucket {
-                return Some(Place { hop, bucket, slot });
+                return Some(Place::new(hop, bucket, slot));
             }
             at = self.next(at, path);
         }

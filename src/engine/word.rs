@@ -8,8 +8,9 @@
 //!
 //!               begin                    end (one winner)
 //!   NEW ------------------> LIVE+linked ------------------> DEAD+linked --unlink--> DEAD
-//!    |                         |    \                                                 ^
-//!    |                         |     `-- supersede --> REPLACED                       |
+//!    |                         |   |\                                                 ^
+//!    |                         |   | `- supersede --> REPLACED                        |
+//!    |                         |   `--- end_in_slot --------------------------------->|
 //!    |                         `-- unlink --> LIVE (an add that lost its slot) -- abandon
 //!    `--------------------------- end_unadded --------------------------------------->'
 //! ```
@@ -17,7 +18,8 @@
 //! Every transition is one read-modify-write, so all of them lie in one order. `linked` says that a slot, or an add
 //! that is about to fill one, owns the session. Whoever makes a session *neither live nor linked* owes its push on the
 //! removed stack: [`Owed::Push`]. As life only moves forward and `linked` is set once and cleared once, exactly one
-//! transition owes it.
+//! transition owes it. Who ends a session and knows its slot does both at once, empties the slot or finds that another has, and
+//! pushes after that; who does not know it leaves the link to whoever empties the slot.
 //!
 //! While a session lives, the bits of its end are free. One of them says that it *has stood* in a slot: an add sets it before
 //! it puts another session there. A live session that is in no slot is on its way in without it, and replaced with it.
@@ -227,6 +229,7 @@ impl AtomicState {
     }
 
     /// NEW > LIVE+linked, with the deadline: an add begins.
+    #[inline(always)]
     pub(crate) fn begin(&self, deadline: Time) -> Begin {
         let begun = self.update(|s| {
             (s.life() == Life::New)
@@ -247,7 +250,29 @@ impl AtomicState {
         cause: RemovalCause,
         when: impl Fn(State) -> bool,
     ) -> Result<Owed, State> {
-        self.update(|s| (s.life() == Life::Live && when(s)).then(|| s.with_end(End::Event(cause))))
+        self.end_as(cause, when, |s| s)
+    }
+
+    /// As [`end`](Self::end), by who has seen the session in its slot: clears `linked` as well. The winner empties the slot,
+    /// unless another has, and owes the push after that.
+    #[inline]
+    pub(crate) fn end_in_slot(
+        &self,
+        cause: RemovalCause,
+        when: impl Fn(State) -> bool,
+    ) -> Result<Owed, State> {
+        self.end_as(cause, when, |s| s.linked(false))
+    }
+
+    #[inline(always)]
+    fn end_as(
+        &self,
+        cause: RemovalCause,
+        when: impl Fn(State) -> bool,
+        link: impl Fn(State) -> State,
+    ) -> Result<Owed, State> {
+        let end = |s: State| link(s).with_end(End::Event(cause));
+        self.update(|s| (s.life() == Life::Live && when(s)).then(|| end(s)))
             .map(|(_, new)| new.owes())
     }
 
@@ -265,26 +290,33 @@ impl AtomicState {
     }
 
     /// The caller has put another session into this one's slot: clears `linked`, and LIVE > REPLACED. Returns whether
-    /// it was live until now; the push is owed in any case.
-    pub(crate) fn supersede(&self) -> bool {
+    /// it was live until now, and what is owed: the push, unless who ended it has taken that over with the link.
+    pub(crate) fn supersede(&self) -> (bool, Owed) {
         let step = |s: State| {
             let unlinked = s.linked(false);
-            Some(if s.life() == Life::Live {
-                unlinked.with_end(End::Replaced)
-            } else {
-                unlinked
+            s.is_linked().then(|| {
+                if s.life() == Life::Live {
+                    unlinked.with_end(End::Replaced)
+                } else {
+                    unlinked
+                }
             })
         };
-        self.update(step)
-            .is_ok_and(|(old, _)| old.life() == Life::Live)
+        match self.update(step) {
+            Ok((old, new)) => (old.life() == Life::Live, new.owes()),
+            Err(_) => (false, Owed::Nothing),
+        }
     }
 
-    /// The caller has emptied the session's slot: clears `linked`.
+    /// The caller has emptied the session's slot: clears `linked`. Nothing is owed if who ended it has taken the link over.
     pub(crate) fn unlink(&self) -> Owed {
         // ORDERING: AcqRel, as in `update`.
         let old = State(self.0.fetch_and(!LINKED, Ordering::AcqRel));
-        debug_assert!(old.is_linked(), "a session is unlinked once: {old:?}");
-        old.linked(false).owes()
+        if old.is_linked() {
+            old.linked(false).owes()
+        } else {
+            Owed::Nothing
+        }
     }
 
     /// An add gives up: LIVE > DEAD without an event, and `linked` is cleared if it is still the add's. Returns

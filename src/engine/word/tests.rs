@@ -139,7 +139,7 @@ fn debug_tells_a_session_s_state() {
     cell.visit(cell.load());
     let live = format!("{:?}", cell.load());
     assert_eq!(live, "Live+linked+visited until Time::MAX");
-    assert!(cell.supersede());
+    assert_eq!(cell.supersede(), (true, Owed::Push));
     let replaced = format!("{:?}", cell.load());
     assert_eq!(replaced, "Replaced+visited (Replaced) until Time::MAX");
 }
@@ -172,7 +172,7 @@ fn only_a_live_session_is_postponed_and_only_to_later() {
 fn what_was_ended_before_is_superseded_without_a_new_end() {
     let cell = begun();
     assert_eq!(cell.end(RemovalCause::Taken, |_| true), Ok(Owed::Nothing));
-    assert!(!cell.supersede());
+    assert_eq!(cell.supersede(), (false, Owed::Push));
     assert_eq!(cell.load().end(), End::Event(RemovalCause::Taken));
     assert!(!cell.load().is_linked());
 }
@@ -194,8 +194,17 @@ fn the_push_is_owed_once_whichever_comes_first() {
     assert_eq!(cell.end(RemovalCause::Taken, |_| true), Ok(Owed::Push));
 
     let cell = begun();
-    assert!(cell.supersede());
+    let in_slot = cell.end_in_slot(RemovalCause::Taken, |_| true);
+    assert_eq!(in_slot, Ok(Owed::Push));
+    assert!(!cell.load().is_linked());
+    assert_eq!(cell.unlink(), Owed::Nothing);
+    assert_eq!(cell.supersede(), (false, Owed::Nothing));
+    assert_eq!(cell.load().end(), End::Event(RemovalCause::Taken));
+
+    let cell = begun();
+    assert_eq!(cell.supersede(), (true, Owed::Push));
     assert!(cell.end(RemovalCause::Taken, |_| true).is_err());
+    assert!(cell.end_in_slot(RemovalCause::Taken, |_| true).is_err());
     assert_eq!(cell.load().end(), End::Replaced);
 }
 
@@ -223,8 +232,10 @@ fn a_life_ends_once() {
     let cell = begun();
     assert_eq!(cell.begin(Time::MAX), Begin::AlreadyPresent);
     assert!(cell.end(RemovalCause::Removed, |_| false).is_err());
+    assert!(cell.end_in_slot(RemovalCause::Removed, |_| false).is_err());
     assert!(cell.end(RemovalCause::Removed, |_| true).is_ok());
     assert!(cell.end(RemovalCause::Taken, |_| true).is_err());
+    assert!(cell.end_in_slot(RemovalCause::Taken, |_| true).is_err());
     assert!(!cell.end_unadded(RemovalCause::Removed));
     assert_eq!(cell.begin(Time::MAX), Begin::Ended);
     assert!(!cell.postpone(Time::MAX, Time::ZERO));
@@ -255,7 +266,7 @@ fn the_mark_of_a_slot_is_gone_with_the_life() {
     }
     let cell = begun();
     cell.note_stood();
-    assert!(cell.supersede());
+    assert_eq!(cell.supersede(), (true, Owed::Push));
     assert_eq!(cell.load().end(), End::Replaced);
     let cell = AtomicState::new(State::new(0));
     cell.note_stood();
