@@ -14,6 +14,7 @@ use crate::clock::Time;
 use crate::config::{Builder, CacheMode};
 use crate::context::Context;
 use crate::engine::Added;
+use crate::engine::word::State;
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
 use crate::removal::RemovalCause;
@@ -286,7 +287,7 @@ impl SessionCache {
         // What never expires is not expired at the end of time either.
         let now = now.min(Time::from_millis(Time::MAX.as_millis() - 1));
         self.core
-            .sweep(|state| state.is_expired(now).then_some(RemovalCause::Expired))
+            .sweep(RemovalCause::Expired, |state| state.is_expired(now))
     }
 
     /// Makes every session of a context unfindable, at once and for good, in constant time. They are removed by
@@ -331,7 +332,7 @@ impl SessionCache {
     /// Removes every session ([`RemovalCause::Cleared`]); returns how many. One that is added meanwhile may stay. With a
     /// shared tier everything in it is invalidated, too, for all servers.
     pub fn clear(&self) -> usize {
-        let sweep = || self.core.sweep(|_| Some(RemovalCause::Cleared));
+        let sweep = || self.core.sweep(RemovalCause::Cleared, |_| true);
         #[cfg(feature = "external")]
         let swept = self.sweeping_all(sweep);
         #[cfg(not(feature = "external"))]
@@ -420,8 +421,8 @@ impl Core {
         }
     }
 
-    fn sweep(&self, judge: impl Fn(crate::engine::word::State) -> Option<RemovalCause>) -> usize {
-        let ended = self.engine.sweep(judge);
+    fn sweep(&self, cause: RemovalCause, when: impl Fn(State) -> bool) -> usize {
+        let ended = self.engine.sweep(cause, when);
         self.engine.wake_maintainer();
         ended
     }

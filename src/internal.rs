@@ -345,14 +345,14 @@ impl Rig {
     /// Removes what is expired at `at`, as a manual flush does.
     pub fn flush(&self, at: Time) -> usize {
         self.engine
-            .sweep(|s| s.is_expired(at).then_some(RemovalCause::Expired))
+            .sweep(RemovalCause::Expired, |s| s.is_expired(at))
     }
 
     /// Looks at all sessions, under one pin for each bucket, and calls `f` after each look.
     pub fn look(&self, f: impl Fn()) {
-        self.engine.sweep(|_| {
+        self.engine.sweep(RemovalCause::Cleared, |_| {
             f();
-            None
+            false
         });
     }
 
@@ -426,7 +426,7 @@ impl Rig {
         let this = Arc::into_inner(self).expect("all threads have ended");
         let stats = this.stats();
         assert!(stats.is_balanced(), "{stats:?}");
-        this.engine.sweep(|_| Some(RemovalCause::Dropped));
+        this.engine.sweep(RemovalCause::Dropped, |_| true);
         this.engine.see_off(&this.departures, &&this.log);
         assert!(this.engine.is_pristine(), "slots and counts are zero");
         let stats = this.stats();

@@ -190,8 +190,8 @@ impl ShardCells {
         self.begun.value().saturating_sub(left)
     }
 
-    pub(crate) fn end(&self, cause: RemovalCause) {
-        self.ends[cause as usize].add(1);
+    pub(crate) fn end(&self, cause: RemovalCause, sessions: u64) {
+        self.ends[cause as usize].add(sessions);
     }
 }
 

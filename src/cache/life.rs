@@ -252,7 +252,7 @@ impl Core {
         if let Some(maintainer) = maintainer {
             let _ = maintainer.join();
         }
-        self.engine.sweep(|_| Some(RemovalCause::Dropped));
+        self.engine.sweep(RemovalCause::Dropped, |_| true);
         self.engine.see_off(&self.departures, &self.sink());
         debug_assert!(self.engine.is_pristine(), "everything was swept");
         #[cfg(feature = "external")]
@@ -275,7 +275,7 @@ impl Core {
 
     /// The end of a forked child's copy: nobody is waited for, and nobody told, because the parent's sessions live on.
     fn abandon(&self) {
-        self.engine.sweep(|_| Some(RemovalCause::Dropped));
+        self.engine.sweep(RemovalCause::Dropped, |_| true);
         self.engine.abandon(&self.departures);
     }
 }

@@ -413,7 +413,7 @@ impl Add<'_> {
         let state = &unsafe { self.raw.header() }.state;
         if !engine.contexts.is_current(self.context) {
             if let Ok(owed) = state.end(RemovalCause::Invalidated, |_| true) {
-                self.shard.cells.end(RemovalCause::Invalidated);
+                self.shard.cells.end(RemovalCause::Invalidated, 1);
                 engine.settle(self.guard, self.shard, self.raw, owed);
             }
         }

@@ -14,6 +14,7 @@ use crate::sync::fence_after_rmw;
 
 use super::bucket::Word;
 use super::header::Raw;
+use super::removed::Pile;
 use super::table::{Path, Place, Table};
 use super::word::{Life, Owed, State};
 use super::{Engine, Shard};
@@ -152,14 +153,8 @@ impl Engine {
         cause: RemovalCause,
         owed: Owed,
     ) -> Permit {
-        shard.cells.end(cause);
-        let permit = if shard.table.empty(path, place, word) {
-            // SAFETY: it was in a slot under the guard.
-            Permit::new(1, unsafe { raw.units() })
-        } else {
-            // Another took the slot, or emptied it.
-            Permit::NONE
-        };
+        shard.cells.end(cause, 1);
+        let permit = Self::vacate(shard, path, (place, word, raw));
         // Nobody finds it any more, who was not at it already.
         self.settle(guard, shard, raw, owed);
         // ORDERING: SeqCst, behind read-modify-writes; partner: this same fence in another thread. Of two threads that each
@@ -191,27 +186,50 @@ impl Engine {
         Permit::new(1, units)
     }
 
+    /// Empties the slot of a session that the caller has ended; returns its permit, which is none if another took the slot, or
+    /// emptied it.
+    pub(super) fn vacate(
+        shard: &Shard,
+        path: &Path,
+        (place, word, raw): (Place, Word, Raw),
+    ) -> Permit {
+        if shard.table.empty(path, place, word) {
+            // SAFETY: its reference is the caller's to push.
+            Permit::new(1, unsafe { raw.units() })
+        } else {
+            Permit::NONE
+        }
+    }
+
     /// Pushes a session if that is owed.
     pub(super) fn settle(&self, _guard: &Guard<'_>, shard: &Shard, raw: Raw, owed: Owed) {
         if owed == Owed::Push {
-            // SAFETY: alive under the guard.
-            let units = unsafe { raw.units() };
-            let cells = &shard.cells;
-            let before = cells
-                .pushed
-                .add(units)
-                .saturating_sub(cells.collected.value());
-            // At least one shard has no less on its stack than the average.
-            let guess = self.cells.in_hand() + (before + units) * self.shards.len() as u64;
-            // ORDERING: Relaxed, both. See `is_backed_up`.
-            if guess > self.backlog / 2 && !self.crowded.load(Ordering::Relaxed) {
-                self.crowded.store(true, Ordering::Relaxed);
-            }
-            // SAFETY: the push is owed by the transition that the caller has just made, and the guard keeps it alive.
-            unsafe { shard.removed.push(raw) };
-            if before < self.wake_at && before + units >= self.wake_at {
-                self.wake_maintainer();
-            }
+            // SAFETY: alive under the guard; the push is owed by the transition that the caller has just made.
+            unsafe { self.push(shard, &Pile::of(raw), raw.units()) };
+        }
+    }
+
+    /// Pushes what has left, so many units of memory, and wakes the maintainer if that is much.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Removed::push`](super::removed::Removed::push).
+    pub(super) unsafe fn push(&self, shard: &Shard, pile: &Pile, units: u64) {
+        let cells = &shard.cells;
+        let before = cells
+            .pushed
+            .add(units)
+            .saturating_sub(cells.collected.value());
+        // At least one shard has no less on its stack than the average.
+        let guess = self.cells.in_hand() + (before + units) * self.shards.len() as u64;
+        // ORDERING: Relaxed, both. See `is_backed_up`.
+        if guess > self.backlog / 2 && !self.crowded.load(Ordering::Relaxed) {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        // SAFETY: passed on to the caller.
+        unsafe { shard.removed.push(pile) };
+        if before < self.wake_at && before + units >= self.wake_at {
+            self.wake_maintainer();
         }
     }
 
@@ -261,7 +279,7 @@ impl Engine {
         let Ok(owed) = ended else {
             return false;
         };
-        shard.cells.end(cause);
+        shard.cells.end(cause, 1);
         // ORDERING: SeqCst, behind the read-modify-write that ended the life; partner: the fence in `add` between
         // putting the session into a slot and looking at its state. Either the add sees it dead and empties the slot, or
         // this search sees the slot.
@@ -327,59 +345,41 @@ impl Engine {
         Unadded::Added
     }
 
-    /// Looks at the sessions of one bucket and ends those that `judge` gives a cause for. Returns how many this call
-    /// ended; their permits are released.
-    ///
-    /// `judge` is asked again about each state that is really replaced, so a touch or a visit in between counts.
-    pub(super) fn look(
-        &self,
-        guard: &Guard<'_>,
-        shard: &Shard,
-        bucket: usize,
-        judge: impl Fn(Raw, State) -> Option<RemovalCause>,
-    ) -> usize {
-        let mut ended = 0;
-        for (slot, word, raw) in shard.table.published(bucket) {
-            // SAFETY: found in a slot under the guard.
-            let state = unsafe { raw.header() }.state.load();
-            if state.life() != Life::Live {
-                continue;
-            }
-            let Some(cause) = judge(raw, state) else {
-                continue;
-            };
-            let when = |state| judge(raw, state) == Some(cause);
-            if let Some(permit) =
-                self.end_in_bucket(guard, shard, (bucket, slot), (word, raw), cause, when)
-            {
-                self.cells.budget.release(permit);
-                ended += 1;
-            }
-        }
-        ended
-    }
-
     /// Ends a session that was found by its bucket, if `when` agrees. Returns the slot's permit, which is none if another
     /// emptied the slot.
     pub(super) fn end_in_bucket(
         &self,
         guard: &Guard<'_>,
         shard: &Shard,
-        (bucket, slot): (usize, usize),
+        at: (usize, usize),
         (word, raw): (Word, Raw),
         cause: RemovalCause,
         when: impl Fn(State) -> bool,
     ) -> Option<Permit> {
+        let (path, place) = self.place(shard, at, (word, raw))?;
         // SAFETY: found in a slot under the guard.
-        let header = unsafe { raw.header() };
-        let (path, place) = if word.is_away() {
-            // SAFETY: as above.
-            let (_, path) = unsafe { self.route(&raw.session_id(), raw.context()) };
-            (path, shard.table.place(&path, bucket, slot)?)
-        } else {
-            (Path::home_only(bucket), Table::place_at_home(bucket, slot))
-        };
-        let owed = header.state.end_in_slot(cause, when).ok()?;
+        let owed = unsafe { raw.header() }
+            .state
+            .end_in_slot(cause, when)
+            .ok()?;
         Some(self.finish(guard, shard, &path, (place, word, raw), cause, owed))
+    }
+
+    /// The path and the place of a session that was found by its bucket.
+    #[inline]
+    pub(super) fn place(
+        &self,
+        shard: &Shard,
+        (bucket, slot): (usize, usize),
+        (word, raw): (Word, Raw),
+    ) -> Option<(Path, Place)> {
+        if !word.is_away() {
+            let place = Table::place_at_home(bucket, slot);
+            return Some((Path::home_only(bucket), place));
+        }
+        // SAFETY: the callers found it in a slot under their guard.
+        let (_, path) = unsafe { self.route(&raw.session_id(), raw.context()) };
+        let place = shard.table.place(&path, bucket, slot)?;
+        Some((path, place))
     }
 }

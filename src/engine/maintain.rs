@@ -113,13 +113,19 @@ impl Engine {
         work: &mut Work,
     ) -> bool {
         let look = |bucket| {
-            self.look(guard, shard, bucket, |_, state: State| {
-                if state.is_expired(now) {
-                    return Some(RemovalCause::Expired);
-                }
-                shard.wheel.schedule(bucket, state.deadline());
-                None
-            })
+            self.look(
+                guard,
+                shard,
+                bucket,
+                RemovalCause::Expired,
+                |_, state: State| {
+                    let is_expired = state.is_expired(now);
+                    if !is_expired {
+                        shard.wheel.schedule(bucket, state.deadline());
+                    }
+                    is_expired
+                },
+            )
         };
         while work.spend() {
             match shard.wheel.step(progress, now, shard.table.len()) {
@@ -166,10 +172,10 @@ impl Engine {
                 progress.stale = Some((bucket, answering));
                 return false;
             }
-            work.ended += self.look(guard, shard, bucket, |raw, _| {
+            let cause = RemovalCause::Invalidated;
+            work.ended += self.look(guard, shard, bucket, cause, |raw, _| {
                 // SAFETY: found in a slot under the guard.
-                let current = self.contexts.is_current(unsafe { raw.context() });
-                (!current).then_some(RemovalCause::Invalidated)
+                !self.contexts.is_current(unsafe { raw.context() })
             });
             bucket += 1;
         }
@@ -247,9 +253,8 @@ impl Engine {
         for _ in 0..PATROL {
             let bucket = progress.patrol % buckets;
             progress.patrol = bucket + 1;
-            work.ended += self.look(guard, shard, bucket, |_, state| {
-                state.is_expired(now).then_some(RemovalCause::Expired)
-            });
+            let is_expired = |_, state: State| state.is_expired(now);
+            work.ended += self.look(guard, shard, bucket, RemovalCause::Expired, is_expired);
         }
     }
 
@@ -268,14 +273,14 @@ impl Engine {
         evicted
     }
 
-    /// Ends every session for which `judge` gives a cause, bucket by bucket, pinned for one bucket at a time. Returns
-    /// how many this call ended.
-    pub(crate) fn sweep(&self, judge: impl Fn(State) -> Option<RemovalCause>) -> usize {
+    /// Ends every session to which `when` applies, bucket by bucket, pinned for one bucket at a time. Returns how many this
+    /// call ended.
+    pub(crate) fn sweep(&self, cause: RemovalCause, when: impl Fn(State) -> bool) -> usize {
         let mut ended = 0;
         for shard in &self.shards {
             for bucket in 0..shard.table.len() {
                 let guard = self.domain.pin();
-                ended += self.look(&guard, shard, bucket, |_, state| judge(state));
+                ended += self.look(&guard, shard, bucket, cause, |_, state| when(state));
             }
         }
         ended

@@ -13,6 +13,7 @@ mod evict;
 pub(crate) mod header;
 mod leave;
 pub(crate) mod maintain;
+mod muster;
 mod removed;
 mod table;
 pub(crate) mod wheel;

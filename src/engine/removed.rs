@@ -1,6 +1,6 @@
 //! The removed stack of a shard: sessions that are neither live nor linked, on their way to the callback and out.
 //!
-//! Anybody pushes, by one compare-and-swap through the session's own link; the maintainer takes everything at once. As
+//! Anybody pushes, one or several, by one compare-and-swap through the sessions' own links; the maintainer takes everything at once. As
 //! nothing is popped singly and a session is pushed once in its life, there is no ABA.
 
 use std::ptr::null_mut;
@@ -20,23 +20,23 @@ impl Removed {
         }
     }
 
-    /// Pushes a session, with the cache's reference to it. Lock-free.
+    /// Pushes sessions, with the cache's references to them. Lock-free.
     ///
     /// # Safety
     ///
-    /// The caller owes the push (see [`word`](super::word)) and is pinned or holds a reference.
-    pub(crate) unsafe fn push(&self, raw: Raw) {
+    /// The caller owes the push of each (see [`word`](super::word)) and is pinned or holds a reference.
+    pub(crate) unsafe fn push(&self, pile: &Pile) {
         // SAFETY: the caller keeps it alive until this returns.
-        let header = unsafe { raw.header() };
+        let bottom = unsafe { pile.bottom.header() };
         // ORDERING: Relaxed; the compare-and-swap decides.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // ORDERING: Relaxed; published by the compare-and-swap.
-            header.next.store(head, Ordering::Relaxed);
-            // ORDERING: Release; partner: the Acquire swap in `take`. The link, and all that was done to the session.
+            bottom.next.store(head, Ordering::Relaxed);
+            // ORDERING: Release; partner: the Acquire swap in `take`. The links, and all that was done to the sessions.
             match self.head.compare_exchange_weak(
                 head,
-                raw.as_ptr(),
+                pile.top.as_ptr(),
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
@@ -54,6 +54,36 @@ impl Removed {
         }
         // ORDERING: Acquire; partner: the Release in every `push` on the stack, which are one release sequence.
         Taken(self.head.swap(null_mut(), Ordering::Acquire))
+    }
+}
+
+/// Sessions that one thread is about to push at once: each is linked to the one that left before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pile {
+    top: Raw,
+    bottom: Raw,
+}
+
+impl Pile {
+    pub(crate) fn of(raw: Raw) -> Self {
+        Self {
+            top: raw,
+            bottom: raw,
+        }
+    }
+
+    /// Puts one more on top.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Removed::push`].
+    pub(crate) unsafe fn add(&mut self, raw: Raw) {
+        // ORDERING: Relaxed; published when the pile is pushed.
+        // SAFETY: the caller keeps it alive, and owes its push, so that nobody else uses the link.
+        unsafe { raw.header() }
+            .next
+            .store(self.top.as_ptr(), Ordering::Relaxed);
+        self.top = raw;
     }
 }
 

@@ -82,7 +82,7 @@ fn what_is_counted_is_told() {
     }
     for (n, shard) in cells.shards.iter().enumerate() {
         for (times, cause) in RemovalCause::ALL.into_iter().enumerate() {
-            (0..=times).for_each(|_| shard.end(cause));
+            (0..=times).for_each(|_| shard.end(cause, 1));
         }
         // 45 ends in each.
         shard.begun.add(100 + n as u64);
