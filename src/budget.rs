@@ -108,6 +108,13 @@ impl Budget {
         Permit(old)
     }
 
+    /// Whether there is room for so much, as far as is known.
+    pub(crate) fn has_room(&self, permit: Permit) -> bool {
+        let (used, limit) = (self.used(), self.limit());
+        used.entries() + permit.entries() <= limit.entries()
+            && used.units() + permit.units() <= limit.units()
+    }
+
     /// Whether more is in use than the limit allows, because it was lowered.
     pub(crate) fn is_over(&self) -> bool {
         !self.used().fits(self.limit())

@@ -49,7 +49,15 @@ impl Session {
     #[doc(alias = "d2i_SSL_SESSION")]
     #[doc(alias = "SSL_SESSION_new")]
     pub fn new(context: &Context, id: SessionId, payload: &[u8]) -> Result<Self, Error> {
-        Self::builder(context, id).build(payload)
+        Raw::new(&Parts {
+            id: &id,
+            context: context.number(),
+            owner: context.cache(),
+            extras: None,
+            name: b"",
+            payload,
+        })
+        .map(Self)
     }
 
     /// A session with a timeout of its own, an authentication deadline, a tag or a server name.

@@ -168,19 +168,28 @@ pub struct SessCounters {
 }
 
 /// Counters of one shard: written by adds and removals only, each of which writes the shard's lines anyway.
+///
+/// In this order: what an add writes that evicts, and a take, is one line.
+#[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct ShardCells {
     /// Adds that made a session live; the number before is the add's place in the order of ages.
     pub(crate) begun: Counter,
-    /// Of those, adds that gave up before anybody could find the session.
-    pub(crate) abandoned: Counter,
-    pub(crate) replaced: Counter,
     /// Memory units of all sessions that were pushed on the removed stack.
     pub(crate) pushed: Counter,
     /// Of those, units that the maintainer has taken off the stack.
     pub(crate) collected: Counter,
     ends: [Counter; RemovalCause::ALL.len()],
+    /// Of the begun, adds that gave up before anybody could find the session.
+    pub(crate) abandoned: Counter,
+    pub(crate) replaced: Counter,
 }
+
+const _: () = assert!(
+    std::mem::offset_of!(ShardCells, ends)
+        + (RemovalCause::Evicted as usize + 1) * size_of::<Counter>()
+        <= 64
+);
 
 impl ShardCells {
     /// Sessions that came and have not left, about.

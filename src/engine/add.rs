@@ -25,6 +25,7 @@ use crate::sync::atomic::Ordering;
 use crate::sync::fence_after_rmw;
 
 use super::bucket::Word;
+use super::evict::Search;
 use super::header::Raw;
 use super::leave::Standing;
 use super::table::{Claim, Path, Place, Rival, Scan};
@@ -121,7 +122,7 @@ struct Add<'a> {
     units: u64,
     held: Permit,
     generation: u64,
-    now: Time,
+    search: Search,
 }
 
 /// How an attempt to put the session into a slot ended.
@@ -220,10 +221,11 @@ impl Engine {
             units,
             held: Permit::NONE,
             generation,
-            now,
+            search: Search::new(now, self.prospect(shard, units, number + 1)),
         };
         let landed = add.land();
         self.cells.budget.release(add.held);
+        self.give_back(shard, &add.search);
         match landed {
             Landed::At(place, word, replaced) => {
                 add.look_back(place, word);
@@ -300,8 +302,9 @@ impl Add<'_> {
     }
 
     fn reserve(&mut self, need: Permit, spared: Option<Raw>) -> bool {
-        let (engine, held) = (self.engine, &mut self.held);
-        engine.reserve(self.guard, self.shard, held, need, spared, self.now)
+        let (engine, held, search) = (self.engine, &mut self.held, &mut self.search);
+        search.spared = spared;
+        engine.reserve(self.guard, self.shard, held, need, search)
     }
 
     /// What is going to stand in a slot.

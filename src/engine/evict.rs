@@ -5,7 +5,7 @@ use crate::clock::Time;
 use crate::reclaim::Guard;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::Ordering;
-use crate::sync::{MODEL, fence_after_rmw};
+use crate::sync::{MODEL, fence_after_rmw, prefetch};
 
 use super::age::years;
 use super::bitmap::RING;
@@ -37,29 +37,69 @@ const HELP: usize = 4096;
 /// Sessions that it ends so before it looks whether there is room.
 const ENOUGH: usize = 8;
 
-/// One search for a victim in one shard.
-struct Search {
+/// A bucket that the age ring has given, and the generation whose bit it was.
+pub(super) type Prospect = (usize, u64);
+
+/// One search for a victim in one shard, or several one after the other.
+#[derive(Debug)]
+pub(super) struct Search {
     /// The session that must stay.
-    spared: Option<Raw>,
-    /// The bucket in which it was met.
+    pub(super) spared: Option<Raw>,
+    /// Where the first look goes, if that is known already.
+    prospect: Option<Prospect>,
+    /// The bucket in which the spared session was met.
     spared_in: Option<usize>,
     /// Second chances that were given.
     chances: usize,
     now: Time,
 }
 
+impl Search {
+    pub(super) fn new(now: Time, prospect: Option<Prospect>) -> Self {
+        Self {
+            spared: None,
+            prospect,
+            spared_in: None,
+            chances: 0,
+            now,
+        }
+    }
+}
+
 impl Engine {
-    /// Makes `held` at least `need`: by taking what is free, else by evicting, but never `spared`. Returns whether it
-    /// succeeded; what was gathered stays in `held`, more than needed perhaps.
+    /// Where an add of so many units is going to look for its victim, after so many adds to the shard; `None` if there is room for
+    /// it. What that look reads is asked for from the memory, and comes while the add goes along its own path. The bit is taken
+    /// out of the age ring: it is used by the search that this is given to, or [given back](Self::give_back).
+    #[inline]
+    pub(super) fn prospect(&self, shard: &Shard, units: u64, adds: u64) -> Option<Prospect> {
+        if self.cells.budget.has_room(Permit::new(1, units)) {
+            return None;
+        }
+        let (bucket, generation) = shard.age.oldest(adds)?;
+        prefetch(shard.table.bucket(bucket));
+        prefetch(shard.age.births(bucket));
+        Some((bucket, generation))
+    }
+
+    /// Puts back where the search was to look first, if nothing was searched for.
+    #[inline]
+    pub(super) fn give_back(&self, shard: &Shard, search: &Search) {
+        if let Some((bucket, generation)) = search.prospect {
+            shard.age.note(bucket, generation);
+        }
+    }
+
+    /// Makes `held` at least `need`: by taking what is free, else by evicting. Returns whether it succeeded; what was gathered
+    /// stays in `held`, more than needed perhaps.
     pub(super) fn reserve(
         &self,
         guard: &Guard<'_>,
         shard: &Shard,
         held: &mut Permit,
         need: Permit,
-        spared: Option<Raw>,
-        now: Time,
+        search: &mut Search,
     ) -> bool {
+        let now = search.now;
         let budget = &self.cells.budget;
         let mut help = Work::new(HELP, 0);
         let mut vain = 0;
@@ -71,7 +111,7 @@ impl Engine {
             if self.is_behind(now) && self.help(guard, shard, now, &mut help) {
                 continue;
             }
-            let Some(freed) = self.evict_somewhere(guard, shard, spared, now) else {
+            let Some(freed) = self.evict_somewhere(guard, shard, search) else {
                 // What is in the hands of other adds will be in slots soon, or free.
                 vain += 1;
                 if vain == VAIN_ROUNDS {
@@ -148,11 +188,10 @@ impl Engine {
         &self,
         guard: &Guard<'_>,
         first: &Shard,
-        spared: Option<Raw>,
-        now: Time,
+        search: &mut Search,
     ) -> Option<Permit> {
-        self.evict(guard, first, spared, now)
-            .or_else(|| self.evict_elsewhere(guard, first, spared, now))
+        self.evict(guard, first, search)
+            .or_else(|| self.evict_elsewhere(guard, first, search))
     }
 
     #[cold]
@@ -160,12 +199,11 @@ impl Engine {
         &self,
         guard: &Guard<'_>,
         first: &Shard,
-        spared: Option<Raw>,
-        now: Time,
+        search: &mut Search,
     ) -> Option<Permit> {
         self.shards_from(first)
             .skip(1)
-            .find_map(|shard| self.evict(guard, shard, spared, now))
+            .find_map(|shard| self.evict(guard, shard, search))
     }
 
     /// Ends the oldest session of a shard that was not visited since its birth or its last second chance; after
@@ -174,25 +212,20 @@ impl Engine {
         &self,
         guard: &Guard<'_>,
         shard: &Shard,
-        spared: Option<Raw>,
-        now: Time,
+        search: &mut Search,
     ) -> Option<Permit> {
-        let mut search = Search {
-            spared,
-            spared_in: None,
-            chances: 0,
-            now,
-        };
+        search.chances = 0;
+        search.spared_in = None;
         let mut victim = None;
         for _ in 0..LOOKS {
-            let adds = shard.cells.begun.value();
-            let Some((bucket, generation)) = shard.age.oldest(adds) else {
+            let known = search.prospect.take();
+            let Some(at) = known.or_else(|| shard.age.oldest(shard.cells.begun.value())) else {
                 break;
             };
             // ORDERING: SeqCst, behind the read-modify-write that took the bit; partner: the fence in `add` between
             // publishing a session and noting its age. Either it notes the age again, or this look sees the session.
             fence_after_rmw();
-            victim = self.evict_by_age(guard, shard, (bucket, generation), &mut search);
+            victim = self.evict_by_age(guard, shard, at, search);
             if victim.is_some() {
                 break;
             }
@@ -204,7 +237,7 @@ impl Engine {
         if victim.is_some() || shard.cells.live() == 0 {
             return victim;
         }
-        self.evict_by_hand(guard, shard, spared, now)
+        self.evict_by_hand(guard, shard, search.spared, search.now)
     }
 
     fn newest_generation(&self, shard: &Shard) -> u64 {

@@ -191,9 +191,10 @@ impl Raw {
             if let Some(extras) = extras {
                 at.cast::<Extras>().write(extras);
                 at = at.add(size_of::<Extras>());
+                // There is no name without them.
+                at.copy_from_nonoverlapping(parts.name.as_ptr(), parts.name.len());
+                at = at.add(parts.name.len());
             }
-            at.copy_from_nonoverlapping(parts.name.as_ptr(), parts.name.len());
-            at = at.add(parts.name.len());
             at.copy_from_nonoverlapping(parts.payload.as_ptr(), parts.payload.len());
         }
         Ok(Self(header))

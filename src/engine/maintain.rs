@@ -11,6 +11,7 @@ use crate::sync::atomic::Ordering;
 
 use super::bitmap;
 use super::departures::{Departures, Sink};
+use super::evict::Search;
 use super::wheel::{Progress, Turn};
 use super::word::State;
 use super::{Engine, Shard};
@@ -264,7 +265,7 @@ impl Engine {
         let share = TRIM / self.shards.len().min(TRIM);
         while evicted < share && self.cells.budget.is_over() {
             let guard = self.domain.pin();
-            let Some(permit) = self.evict(&guard, shard, None, now) else {
+            let Some(permit) = self.evict(&guard, shard, &mut Search::new(now, None)) else {
                 break;
             };
             self.cells.budget.release(permit);
