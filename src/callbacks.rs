@@ -109,7 +109,8 @@ impl Sink for RemoveSink<'_> {
     fn removed(&self, session: &Session, cause: RemovalCause) {
         // Loaded for each event: one that replaces the callback has the next event already.
         if let Some(f) = self.callbacks.remove.lend() {
-            self.cells.callbacks.add(1);
+            // Counted by who delivers, and there is one at a time.
+            self.cells.callbacks.bump_owned();
             contain(self.cells, move || f(session, cause));
         }
     }
