@@ -149,15 +149,10 @@ impl SessionCache {
         id: &SessionId,
         f: impl FnOnce(&Session) -> R,
     ) -> Option<R> {
-        let engine = &self.core.engine;
-        let now = engine.clock.now();
-        let update = self.core.mode().contains(CacheMode::UPDATE_TIME);
-        engine.with(id, context.number(), now, |raw, _| {
+        self.core.engine.with(id, context.number(), |raw, _| {
             // SAFETY: the session is alive under the pin, and this handle is not dropped.
-            let session = std::mem::ManuallyDrop::new(unsafe { Session::from_raw(raw) });
-            if update {
-                self.core.touch(&session, now);
-            }
+            let session = ManuallyDrop::new(unsafe { Session::from_raw(raw) });
+            self.core.update_time(&session);
             f(&session)
         })
     }
@@ -179,16 +174,12 @@ impl SessionCache {
         id: &SessionId,
         want: impl FnOnce(&Session) -> bool,
     ) -> Option<Session> {
-        let engine = &self.core.engine;
-        let now = engine.clock.now();
         // SAFETY: `get` shows only what is in a slot, under its pin; the handle borrows that, and is not dropped.
         let want = |raw| want(&ManuallyDrop::new(unsafe { Session::from_raw(raw) }));
-        let raw = engine.get(id, context.number(), now, want)?;
+        let raw = self.core.engine.get(id, context.number(), want)?;
         // SAFETY: the reference that `get` took.
         let session = unsafe { Session::from_raw(raw) };
-        if self.core.mode().contains(CacheMode::UPDATE_TIME) {
-            self.core.touch(&session, now);
-        }
+        self.core.update_time(&session);
         Some(session)
     }
 
@@ -271,9 +262,8 @@ impl SessionCache {
     /// Whether there is a live session of this id. Counts as a lookup.
     #[doc(alias = "SSL_has_matching_session_id")]
     pub fn contains(&self, context: &Context, id: &SessionId) -> bool {
-        let engine = &self.core.engine;
-        let now = engine.clock.now();
-        engine.with(id, context.number(), now, |_, _| ()).is_some()
+        let found = self.core.engine.with(id, context.number(), |_, _| ());
+        found.is_some()
     }
 
     /// Removes every session that is expired at `now`, which may lie in the future; returns how many. The remove
@@ -410,8 +400,17 @@ impl Core {
         CacheMode::from_bits(self.mode.load(Ordering::Relaxed))
     }
 
-    /// Gives a session its timeout again, under `UPDATE_TIME`. Writes only if that gains a clock's step.
-    fn touch(&self, session: &Session, now: Time) {
+    /// Gives a session its timeout again, under `UPDATE_TIME`.
+    #[inline]
+    fn update_time(&self, session: &Session) {
+        if self.mode().contains(CacheMode::UPDATE_TIME) {
+            self.touch(session);
+        }
+    }
+
+    /// Writes only if that gains a clock's step.
+    fn touch(&self, session: &Session) {
+        let now = self.engine.clock.now();
         // SAFETY: the handle is a reference.
         let deadline = unsafe { session.raw().extras() }.deadline(now, self.timeout());
         if deadline > session.deadline() {

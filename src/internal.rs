@@ -289,8 +289,7 @@ impl Rig {
 
     /// The same in a context that [`intern`](Self::intern) gave.
     pub fn with_in(&self, context: &Context, n: u8) -> Option<u8> {
-        let now = self.engine.clock.now();
-        self.engine.with(&id(n), context.number(), now, |raw, _| {
+        self.engine.with(&id(n), context.number(), |raw, _| {
             // SAFETY: alive under the pin; the handle is not dropped.
             let session = std::mem::ManuallyDrop::new(unsafe { Session::from_raw(raw) });
             session.payload()[0]

@@ -23,7 +23,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use crate::budget::Permit;
-use crate::clock::{Clock, Source, Time};
+use crate::clock::{Clock, Source};
 use crate::context::{Context, Contexts};
 use crate::error::Error;
 use crate::id::{ContextId, SessionId};
@@ -98,9 +98,10 @@ impl Keyed {
                 let mut hasher = state.build_hasher();
                 // As integers: bytes would have their number, always the same, hashed as well.
                 let [low, high] = id.halves();
+                // The scope as a part of them: two names that differ by it in just this way may as well be one place.
+                let scope = u128::from(header::scope(id, context));
                 hasher.write_u128(low);
-                hasher.write_u128(high);
-                hasher.write_u64(header::scope(id, context));
+                hasher.write_u128(high ^ scope << 64);
                 hasher.finish()
             }
             #[cfg(any(refrain_loom, refrain_shuttle))]
@@ -220,10 +221,9 @@ impl Engine {
         &self,
         id: &SessionId,
         context: u32,
-        now: Time,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
-        self.with_if(id, context, now, |_| true, f)
+        self.with_if(id, context, |_| true, f)
     }
 
     /// As [`with`](Self::with), but what `want` refuses is a miss. It is called under the pin.
@@ -232,7 +232,6 @@ impl Engine {
         &self,
         id: &SessionId,
         context: u32,
-        now: Time,
         want: impl FnOnce(Raw) -> bool,
         f: impl FnOnce(Raw, State) -> R,
     ) -> Option<R> {
@@ -240,7 +239,7 @@ impl Engine {
         let home = table.home(&path);
         let guard = self.domain.pin();
         let found = table.seek(home, &guard, &path, id, context);
-        let (raw, state) = self.judge(&guard, found, now)?;
+        let (raw, state) = self.judge(&guard, found)?;
         if !want(raw) {
             self.cells.count(Event::Miss);
             return None;
@@ -253,13 +252,13 @@ impl Engine {
 
     /// Whether what was found in a slot is a hit; counts what is not.
     #[inline(always)]
-    fn judge(&self, _guard: &Guard<'_>, found: Option<Raw>, now: Time) -> Option<(Raw, State)> {
+    fn judge(&self, _guard: &Guard<'_>, found: Option<Raw>) -> Option<(Raw, State)> {
         let mut missed = Event::Miss;
         if let Some(raw) = found {
             // SAFETY: found in a slot under the guard.
             let state = unsafe { raw.header() }.state.load();
             if state.stands() {
-                if !state.is_expired(now) {
+                if !state.is_expired(self.clock.now()) {
                     // LINEARIZATION: of a hit, the load of the slot: the session was published and not yet ended then, or
                     // it was replaced since, and this lookup came before that.
                     return Some((raw, state));
@@ -280,10 +279,9 @@ impl Engine {
         &self,
         id: &SessionId,
         context: u32,
-        now: Time,
         want: impl FnOnce(Raw) -> bool,
     ) -> Option<Raw> {
-        self.with_if(id, context, now, want, |raw, _| {
+        self.with_if(id, context, want, |raw, _| {
             // SAFETY: found in a slot under the guard, so the cache's reference can't end before this returns.
             unsafe { raw.try_retain() }.then_some(raw)
         })
