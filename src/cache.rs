@@ -32,7 +32,7 @@ use life::{Core, Owner};
 /// | a miss | wait-free | reads one bucket, writes one counter of the thread's own | none |
 /// | [`get`](Self::get) | wait-free | as `with`, and writes the header | the count; dropping the handle is another |
 /// | [`add`](Self::add) | lock-free | writes header, bucket, budget, the shard's counters, a word each of wheel and age ring | 5 to 8 |
-/// | [`take`](Self::take) | lock-free | writes header, bucket, budget, the shard's counters and removed stack | 8 |
+/// | [`take`](Self::take) | lock-free | writes header, bucket, budget, the shard's counters and removed stack | 7 |
 ///
 /// The counters of the first 256 threads that look anything up are each thread's own; further threads share one line, by
 /// one more locked instruction. Besides, every operation reads lines that are seldom written: the context's number, the coarse clock, the mode. The
@@ -41,7 +41,7 @@ use life::{Core, Owner};
 /// on x86-64 and aarch64, the pin is crossbeam-epoch's: one locked instruction more for each operation, on the thread's own line, and every 128th of a thread's pins looks at the other threads' lines and helps to clear away what
 /// maintenance has left, which allocates in one of a thousand pins at the most.) Else none of these operations allocates,
 /// frees a session that was in the cache (the [`Session`] itself is one block of memory, as a rule that of one that is gone), waits for another thread, or runs user
-/// code but the closure given to `with`; `add` alone calls the clock. When the cache is full, `add` also ends its victim, and
+/// code but the closure given to `with`; `add` alone asks the system for the time, a thousand times a second at the most where the processor has a counter of its own. When the cache is full, `add` also ends its victim, and
 /// helps with what has expired.
 ///
 /// *What is linearizable*, for each id: `add`, `with`, `get`, `contains`, `take`, `take_exact`, `remove`, `remove_exact`, and
@@ -128,7 +128,7 @@ impl SessionCache {
     /// The newcomer is never its own victim, and the number of sessions never exceeds the capacity; after a capacity
     /// was lowered, it only falls until it fits. The callbacks for new sessions are not called: they belong to handshakes.
     ///
-    /// Lock-free. Brings the cache's clock up to date.
+    /// Lock-free. Brings the cache's clock up to date, to within a millisecond.
     #[doc(alias = "SSL_CTX_add_session")]
     #[doc(alias = "SSL_add_session")]
     pub fn add(&self, session: Session) -> Added {

@@ -11,8 +11,9 @@
 //! 6. Another fence, and the state is read again: who removed the session meanwhile may not have found its slot.
 //!
 //! Locked instructions of a plain insertion: the state, the permit, the claim, the publication, the
-//! add's number, and a bit each in the wheel and the age ring where they are not set yet. A replacement has the state,
-//! the slot, and the replaced session's state, twice, and push. No allocation.
+//! add's number, and a bit each in the wheel and the age ring where they are not set yet. In a full cache the permit is the
+//! victim's, and its end costs six: a bit of the age ring, the state, the slot, the push and two counters. A replacement has the state, the slot, and the replaced session's state, twice, and push; in a full cache also the bit, which
+//! goes back. No allocation.
 
 use crate::blocks;
 use crate::budget::{Permit, UNIT};

@@ -1,7 +1,7 @@
 //! How sessions leave: one compare-and-swap decides who ends a life, one empties the slot, one push hands it on.
 //!
-//! Locked instructions of a `take` or `remove`: the end, the slot, the permit, the unlinking, the push,
-//! and the counters that go with them; for `take` one more for the reference that it returns.
+//! Who finds a session in its slot ends and unlinks it at one stroke. Locked instructions of a `take` or `remove`: the end, the
+//! slot, the permit, the push, and two counters; for both one more for the reference that they take.
 
 use crate::budget::Permit;
 use crate::clock::Time;
