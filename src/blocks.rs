@@ -29,7 +29,7 @@ use crate::sync::prefetch_to_write;
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 pub(crate) use depot::{alloc, free, relinquish, tend};
 #[cfg(any(refrain_loom, refrain_shuttle))]
-pub(crate) use unkept::{alloc, is_short, relinquish, tend};
+pub(crate) use unkept::{alloc, free, is_short, relinquish, tend};
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 pub(crate) use yard::is_short;
 
@@ -132,11 +132,19 @@ unsafe fn discard(memory: NonNull<u8>, layout: Layout) {
 #[cfg(any(refrain_loom, refrain_shuttle))]
 mod unkept {
     use std::alloc::{self, Layout};
+    use std::ptr::NonNull;
 
     pub(crate) fn alloc(layout: Layout) -> *mut u8 {
         // SAFETY: the layout's size is not zero: it holds a header.
         unsafe { alloc::alloc(layout) }
     }
+
+    /// Leaves the memory where it is, so that a late reader finds it.
+    ///
+    /// # Safety
+    ///
+    /// None is needed here.
+    pub(crate) unsafe fn free(_: NonNull<u8>, _: Layout) {}
 
     pub(crate) fn is_short() -> bool {
         false

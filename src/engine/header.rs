@@ -167,10 +167,7 @@ impl Raw {
         };
         if memory.addr() >> super::bucket::ADDRESS_BITS != 0 {
             // SAFETY: allocated just above with this layout.
-            #[cfg(not(any(refrain_loom, refrain_shuttle)))]
-            unsafe {
-                blocks::free(header.cast(), layout);
-            }
+            unsafe { blocks::free(header.cast(), layout) };
             return Err(Error::AddressSpace);
         }
         let flag = if extras.is_some() { EXTRAS } else { 0 };
@@ -419,10 +416,7 @@ impl Raw {
             blocks::wipe(self.0.cast::<u8>().add(front), layout.size() - front);
         }
         // SAFETY: allocated in `new` with the same layout, freed once.
-        #[cfg(not(any(refrain_loom, refrain_shuttle)))]
-        unsafe {
-            blocks::free(self.0.cast(), layout);
-        }
+        unsafe { blocks::free(self.0.cast(), layout) };
     }
 
     /// Asks for its lines, to be written to, without waiting for any but the header.
