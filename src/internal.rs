@@ -297,10 +297,7 @@ impl Rig {
     }
 
     pub fn get(&self, n: u8) -> Option<Session> {
-        let now = self.engine.clock.now();
-        let raw = self
-            .engine
-            .get(&id(n), self.context.number(), now, |_| true)?;
+        let raw = self.engine.get(&id(n), self.context.number(), |_| true)?;
         // SAFETY: the reference that `get` took.
         Some(unsafe { Session::from_raw(raw) })
     }

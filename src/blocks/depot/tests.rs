@@ -242,6 +242,7 @@ fn where_there_is_no_shelf_what_is_too_much_comes_back() {
     discard(1, surplus);
 }
 
+#[cfg(not(any(miri, refrain_modelled, refrain_unpooled)))]
 #[test]
 fn the_depot_has_a_bound_and_a_size_that_nobody_builds_gives_way() {
     // Of two sizes that no other test has.
