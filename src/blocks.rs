@@ -16,10 +16,10 @@
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 mod depot;
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
+mod slabs;
+#[cfg(not(any(refrain_loom, refrain_shuttle)))]
 mod yard;
 
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
-use std::alloc::Layout;
 use std::ptr::{NonNull, null_mut};
 
 use crate::budget::UNIT;
@@ -33,17 +33,19 @@ pub(crate) use unkept::{alloc, free, is_short, relinquish, tend};
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 pub(crate) use yard::is_short;
 
-/// The layout of a block.
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
-fn layout(lines: usize) -> Layout {
-    Layout::from_size_align(lines * UNIT, UNIT).expect("a block's size is bounded")
-}
-
 /// The largest blocks that are kept, in lines.
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]
 const LINES: usize = 64;
 
-/// A block that is kept: zeros, but for its first word.
+/// Memory for one session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) at: NonNull<u8>,
+    /// It is the allocator's, and goes back to it.
+    pub(crate) is_alone: bool,
+}
+
+/// A block that is kept: zeros, but for its first word, once a session has been in it.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) next: *mut Self,
@@ -117,26 +119,19 @@ pub(crate) fn prefetch<T>(block: *const T, lines: usize) {
     }
 }
 
-/// Gives memory back to the allocator.
-///
-/// # Safety
-///
-/// From there, with this layout, and not used any more.
-#[cfg(not(any(refrain_loom, refrain_shuttle)))]
-unsafe fn discard(memory: NonNull<u8>, layout: Layout) {
-    // SAFETY: passed on to the caller.
-    unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
-}
-
 /// Under the checkers no block is kept.
 #[cfg(any(refrain_loom, refrain_shuttle))]
 mod unkept {
     use std::alloc::{self, Layout};
     use std::ptr::NonNull;
 
-    pub(crate) fn alloc(layout: Layout) -> *mut u8 {
+    use super::Room;
+
+    pub(crate) fn alloc(layout: Layout) -> Option<Room> {
         // SAFETY: the layout's size is not zero: it holds a header.
-        unsafe { alloc::alloc(layout) }
+        let at = NonNull::new(unsafe { alloc::alloc(layout) })?;
+        let is_alone = true;
+        Some(Room { at, is_alone })
     }
 
     /// Leaves the memory where it is, so that a late reader finds it.
@@ -144,7 +139,7 @@ mod unkept {
     /// # Safety
     ///
     /// None is needed here.
-    pub(crate) unsafe fn free(_: NonNull<u8>, _: Layout) {}
+    pub(crate) unsafe fn free(_: Room, _: Layout) {}
 
     pub(crate) fn is_short() -> bool {
         false

@@ -403,7 +403,7 @@ impl Builder {
             tick: self.tick.as_millis() as u64,
             max_contexts: self.max_contexts,
             source: self.source.clone(),
-            hasher: Keyed::Random(ahash::RandomState::new()),
+            hasher: Keyed::random(),
             buckets: None,
         })
     }

@@ -39,10 +39,10 @@ const PER_THREAD: usize = 256;
 const OTHERS: usize = 8;
 
 /// What Refrain keeps of the memory of sessions that are gone, for sessions to come: for all threads, and for each thread that
-/// there ever was at a time, two chains of each size up to 4 KiB. Besides, of the slabs that sessions are cut out of, one
-/// for each size, and two regions. Built with `--cfg refrain_unpooled` it keeps nothing.
+/// there ever was at a time, two chains of each size up to 4 KiB. Built with `--cfg refrain_unpooled` it keeps nothing.
 const DEPOT: usize = 8 << 20;
-const SLABS: usize = 64 * (128 << 10) + 2 * (2 << 20);
+const SPARE: usize = 4 << 20;
+const REGION: usize = 2 << 20;
 const MAGAZINES: usize = 64 * 2 * (16 << 10);
 
 /// Memory against its bound, in bytes.
@@ -64,7 +64,10 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn bound(&self) -> usize {
-        self.budget + self.backlog + self.handles + self.kept
+        let out = self.budget + self.backlog + self.handles + self.kept;
+        // Regions are added while they are less than one and a half times what is out of them, and four megabytes, in each
+        // of two yards.
+        out + out / 2 + 2 * (SPARE + REGION)
     }
 }
 
@@ -184,7 +187,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         kept: if cfg!(refrain_unpooled) {
             0
         } else {
-            DEPOT + SLABS + threads * MAGAZINES
+            DEPOT + threads * MAGAZINES
         },
         peak: heap::peak().saturating_sub(heap_before + index),
         left: heap::live().saturating_sub(heap_before),

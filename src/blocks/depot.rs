@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 use std::time::{Duration, Instant};
 
-use super::{Block, LINES, Shelf, discard, prefetch, yard};
+use super::{Block, LINES, Room, Shelf, prefetch, yard};
 use crate::budget::UNIT;
 use crate::sync::{
     CachePadded, Counter, Mutex, THREAD_NUMBERS, for_each_free_number, thread_number,
@@ -62,6 +62,23 @@ static HELD: Counter = Counter::new(0);
 
 /// The size that gives way next where the depot is full.
 static TURN: Counter = Counter::new(0);
+
+/// The sizes that were ever asked of the yard.
+static USED: Used = Used([const { Counter::new(0) }; LINES + 1]);
+
+struct Used([Counter; LINES + 1]);
+
+impl Used {
+    fn note(&self, lines: usize) {
+        if self.0[lines].value() == 0 {
+            self.0[lines].add(1);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = usize> {
+        (1..=LINES).filter(|&lines| self.0[lines].value() > 0)
+    }
+}
 
 /// How often [`tend`] looks at what the depot is not used for.
 const TENDING: Duration = Duration::from_secs(1);
@@ -136,18 +153,22 @@ fn relieve() {
     }
 }
 
-/// What a maintainer does for the memory of all caches: has a region ready where they are about to need one, and lets go half of
-/// what has lain in the depot for a second.
+/// What a maintainer does for the memory of all caches: has regions ready where they are about to be needed, and each second lets
+/// go half of what has lain in the depot since the last, and what it has itself.
 pub(crate) fn tend() {
     if !KEEPS {
         return;
     }
     yard::stock();
+    yard::settle();
     // Somebody else may be at it.
     if let Ok(mut tended) = TENDED.try_lock() {
         let now = Instant::now();
         let tended = tended.get_or_insert_with(|| Tended::new(now));
-        tended.let_go(&SIZES, now);
+        if tended.is_due(now) {
+            tended.let_go(&SIZES);
+            thread_number().into_iter().for_each(drain);
+        }
     }
 }
 
@@ -157,23 +178,29 @@ pub(crate) fn relinquish() {
     if !KEEPS {
         return;
     }
-    let give_back = |chain: *mut Block, lines: usize| {
-        // SAFETY: taken out of what is the calling thread's alone.
-        unsafe { yard::put(chain, lines) };
-    };
-    let drain = |number: usize| {
-        for (lines, size) in SIZES.iter().enumerate().skip(1) {
-            let magazine = &size.magazines[number];
-            give_back(magazine.open.replace(null_mut()), lines);
-            give_back(magazine.full.replace(null_mut()), lines);
-            magazine.len.set(0);
-        }
-    };
     thread_number().into_iter().for_each(drain);
     for_each_free_number(drain);
-    for (lines, size) in SIZES.iter().enumerate().skip(1) {
+    for lines in USED.all() {
+        let size = &SIZES[lines];
         while let Some(chain) = NonNull::new(size.fetch(lines)) {
-            give_back(chain.as_ptr(), lines);
+            // SAFETY: a chain from the depot is its taker's alone.
+            unsafe { yard::put(chain.as_ptr(), lines) };
+        }
+    }
+}
+
+/// Gives to the yard what a thread has, which is the calling one, or gone.
+fn drain(number: usize) {
+    for lines in USED.all() {
+        let magazine = &SIZES[lines].magazines[number];
+        for chain in [&magazine.open, &magazine.full] {
+            if !chain.get().is_null() {
+                // SAFETY: nobody else touches this magazine.
+                unsafe { yard::put(chain.replace(null_mut()), lines) };
+            }
+        }
+        if magazine.len.get() > 0 {
+            magazine.len.set(0);
         }
     }
 }
@@ -186,12 +213,16 @@ impl Tended {
         }
     }
 
-    /// Gives half of the chains to the yard that were there a second ago and are there now.
-    fn let_go(&mut self, sizes: &[Size; LINES + 1], now: Instant) {
-        if now.saturating_duration_since(self.at) < TENDING {
-            return;
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now.saturating_duration_since(self.at) >= TENDING;
+        if is_due {
+            self.at = now;
         }
-        self.at = now;
+        is_due
+    }
+
+    /// Gives half of the chains to the yard that were there the last time and are there now.
+    fn let_go(&mut self, sizes: &[Size; LINES + 1]) {
         for (lines, (size, before)) in sizes.iter().zip(&mut self.chains).enumerate() {
             let there = size.chains.value();
             let unused = there.min(*before).div_ceil(2);
@@ -237,23 +268,25 @@ impl Magazine {
         if chain.is_null() {
             chain = size.fetch(lines);
         }
-        self.open(chain, lines)
+        self.open(chain, LINKS_OF[lines])
     }
 
-    /// Makes a chain the open one, if there is any.
-    fn open(&self, chain: *mut Block, lines: usize) -> bool {
+    /// Makes a chain of so many blocks the open one, if there is any.
+    fn open(&self, chain: *mut Block, len: usize) -> bool {
         if chain.is_null() {
             return false;
         }
         self.open.set(chain);
-        self.len.set(LINKS_OF[lines]);
+        self.len.set(len);
         true
     }
 
     /// A block of the yard's, or null.
     #[cold]
     fn cut(&self, size: &Size, lines: usize) -> *mut Block {
-        if self.open(yard::take(lines, LINKS_OF[lines]), lines) {
+        USED.note(lines);
+        let (chain, len) = yard::take(lines, LINKS_OF[lines]);
+        if self.open(chain, len) {
             self.take(size, lines)
         } else {
             null_mut()
@@ -299,22 +332,25 @@ fn kept(layout: Layout) -> Option<(&'static Size, &'static Magazine, usize)> {
     Some((size, &size.magazines[thread_number()?], lines))
 }
 
-/// Memory for a session, of a line or more in whole lines: some that was kept, or a slab's, or the allocator's. Null if that has
+/// Memory for a session, of a line or more in whole lines: some that was kept, or a slab's, or the allocator's. `None` if that has
 /// none.
 #[inline]
-pub(crate) fn alloc(layout: Layout) -> *mut u8 {
+pub(crate) fn alloc(layout: Layout) -> Option<Room> {
     debug_assert!(layout.size() >= UNIT && layout.size() % UNIT == 0 && layout.align() == UNIT);
     if let Some((size, magazine, lines)) = kept(layout) {
         let mut block = magazine.take(size, lines);
         if block.is_null() {
             block = magazine.cut(size, lines);
         }
-        if !block.is_null() {
-            return block.cast();
+        if let Some(block) = NonNull::new(block) {
+            let (at, is_alone) = (block.cast(), false);
+            return Some(Room { at, is_alone });
         }
     }
     // SAFETY: the layout's size is not zero.
-    unsafe { alloc::alloc(layout) }
+    let at = NonNull::new(unsafe { alloc::alloc(layout) })?;
+    let is_alone = true;
+    Some(Room { at, is_alone })
 }
 
 /// Keeps wiped memory for another session, or gives it back to where it came from.
@@ -323,16 +359,15 @@ pub(crate) fn alloc(layout: Layout) -> *mut u8 {
 ///
 /// It is from [`alloc`], with this layout, and not used any more.
 #[inline]
-pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
-    let lines = layout.size() / UNIT;
-    if !KEEPS || lines > LINES {
-        // SAFETY: passed on to the caller: such blocks are the allocator's.
-        return unsafe { discard(memory, layout) };
+pub(crate) unsafe fn free(room: Room, layout: Layout) {
+    if room.is_alone {
+        // SAFETY: passed on to the caller.
+        return unsafe { alloc::dealloc(room.at.as_ptr(), layout) };
     }
-    let block = memory.cast::<Block>();
+    let block = room.at.cast::<Block>();
     let surplus = match kept(layout) {
         // SAFETY: passed on to the caller.
-        Some((size, magazine, _)) => unsafe { magazine.give(size, lines, block.as_ptr()) },
+        Some((size, magazine, lines)) => unsafe { magazine.give(size, lines, block.as_ptr()) },
         None => {
             // SAFETY: a block is at least a line long, and aligned to one.
             unsafe { block.write(Block { next: null_mut() }) };
@@ -341,7 +376,7 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
     };
     if !surplus.is_null() {
         // SAFETY: nobody else has it any more.
-        unsafe { yard::put(surplus, lines) };
+        unsafe { yard::put(surplus, layout.size() / UNIT) };
     }
 }
 

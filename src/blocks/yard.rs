@@ -5,378 +5,249 @@
 //! *regions* that are as large as a huge page, and aligned so.
 //!
 //! ```text
-//! region  | slab | slab | slab | ...                   2 MiB, from the allocator
-//! slab    | its line | block | block | block | ...     128 KiB, blocks of one size
+//! region  | slab | slab | slab | ...                             2 MiB, from the allocator
+//! slab    | region's line | its line | block | block | ...       32 KiB, blocks of one size
 //! ```
 //!
-//! A slab whose blocks have all come back is one for any size again, and a region whose slabs are all free goes back to the allocator, but
-//! for one that is kept.
+//! A slab whose blocks have all come back is one for any size again, and a region whose slabs are all free goes back to the
+//! allocator, but for one that is kept. Where sizes shift, slabs of the old size may stay for the sake of a block each; so a region is
+//! added only while all of them together are less than one and a half times what is out, and 4 MiB.
 //!
-//! All of it is behind one lock, which is asked for once for each chain. Who builds sessions does not wait for it, but takes a
-//! block of the allocator's.
+//! There are two yards, each behind a lock. Nobody waits for it: who builds goes to the other one, or takes a block of the allocator's; who
+//! gives back leaves the chain at the gate, for the next one who has the lock. Under it nothing is allocated, freed, or touched
+//! for the first time but the line of a slab.
 
-use std::alloc::{self, Layout};
 use std::ptr::{NonNull, null_mut};
-use std::sync::OnceLock;
 
-use super::{Block, LINES, discard, layout};
-use crate::budget::UNIT;
-use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::sync::{Home, Mutex};
+use super::Block;
+use super::slabs::{Region, Yard, region_of};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard, thread_number};
 
-/// Bytes of a region, and what it is aligned to: a huge page of x86-64 and aarch64.
-const REGION: usize = 2 << 20;
-const SLAB: usize = 128 << 10;
-const SLABS: u32 = (REGION / SLAB) as u32;
+/// Looks at a lock before it is left alone.
+const LOOKS: usize = 64;
 
-/// Which slabs of a region are free, a bit for each.
-type Free = u16;
-const ALL: Free = Free::MAX;
-const _: () = assert!(ALL.count_ones() == SLABS);
-
-/// The first line of a slab that is in use.
-#[repr(C, align(64))]
-struct Slab {
-    /// Its neighbours among the slabs of its size that have blocks left.
-    next: *mut Slab,
-    previous: *mut Slab,
-    /// Blocks that have come back.
-    idle: *mut Block,
-    /// How many have been cut off it, and how many of these are out.
-    cut: u32,
-    out: u32,
-    lines: u32,
+/// A chain at the gate: the beginning of its first block.
+#[repr(C)]
+struct Returned {
+    block: Block,
+    more: *mut Returned,
+    lines: usize,
 }
 
-const _: () = assert!(size_of::<Slab>() == UNIT);
-
-/// How many blocks of so many lines a slab has.
-const fn blocks(lines: usize) -> u32 {
-    ((SLAB - UNIT) / (lines * UNIT)) as u32
+/// A yard and its gate.
+struct Place {
+    yard: Mutex<Yard>,
+    /// Chains that have come back.
+    gate: AtomicPtr<Returned>,
+    /// Whether another region is wanted, somebody was told so, and somebody is at it.
+    wanted: AtomicU8,
 }
 
-impl Slab {
-    fn has_blocks(&self) -> bool {
-        !self.idle.is_null() || self.cut < blocks(self.lines as usize)
-    }
-}
-
-struct Region {
-    start: NonNull<u8>,
-    free: Free,
-}
-
-/// All slabs and regions.
-pub(super) struct Yard {
-    /// In the order of their addresses.
-    regions: Vec<Region>,
-    /// For each size, the first of the slabs that have blocks left.
-    open: [*mut Slab; LINES + 1],
-    /// Slabs of all regions that are free.
-    free: u32,
-}
-
-// SAFETY: it owns the regions, and whatever points into them is used under the lock of the yard.
-unsafe impl Send for Yard {}
-
-static YARD: Mutex<Yard> = Mutex::new(Yard::new());
-
-/// The process that the yard was made in.
-static HOME: OnceLock<Home> = OnceLock::new();
-
-/// Whether another region is wanted, somebody was told so, and somebody is at it.
-static WANTED: AtomicU8 = AtomicU8::new(NO);
 const NO: u8 = 0;
 const YES: u8 = 1;
 const TOLD: u8 = 2;
 const COMING: u8 = 3;
 
-/// So many free slabs are enough: half a megabyte.
-const ENOUGH: u32 = SLABS / 4;
+static PLACES: [Place; 2] = [const { Place::new() }; 2];
 
-/// A chain of so many blocks, or null: if somebody else is here, or the allocator has no memory.
-pub(super) fn take(lines: usize, links: usize) -> *mut Block {
-    HOME.get_or_init(Home::here);
-    let Ok(mut yard) = YARD.try_lock() else {
-        return null_mut();
-    };
-    let chain = yard.take(lines, links);
-    let is_short = yard.free < ENOUGH;
-    drop(yard);
-    if is_short {
-        change(NO, YES);
+/// A chain of at most so many blocks, and how many; none if locks are busy, or another region is not to be had.
+pub(super) fn take(lines: usize, links: usize) -> (*mut Block, usize) {
+    let first = thread_number().unwrap_or(0) % PLACES.len();
+    for number in [first, (first + 1) % PLACES.len()] {
+        let cut = PLACES[number].take(number, lines, links);
+        if cut.1 > 0 {
+            return cut;
+        }
     }
-    chain
+    (null_mut(), 0)
 }
 
-/// Gives a chain back: blocks of slabs to these, and others to the allocator.
+/// Gives a chain back. Lock-free, but for the allocator, if a region goes back to it.
 ///
 /// # Safety
 ///
-/// Its blocks are so many lines long, from a yard's slabs or the allocator, the caller's alone, and not used any more.
+/// Its blocks are so many lines long, from [`take`], the caller's alone, and not used any more.
 #[cold]
 pub(super) unsafe fn put(chain: *mut Block, lines: usize) {
-    if chain.is_null() {
-        return;
+    let mut chains = [null_mut::<Block>(); PLACES.len()];
+    let mut at = chain;
+    while let Some(block) = NonNull::new(at) {
+        // SAFETY: passed on to the caller; the region of a block that is out is there, and its number does not change.
+        unsafe {
+            at = (*block.as_ptr()).next;
+            let number = (*region_of(block)).yard;
+            (*block.as_ptr()).next = chains[number];
+            chains[number] = block.as_ptr();
+        }
     }
-    let home = HOME.get_or_init(Home::here);
-    // In a forked child the lock may be held by a thread that is not there. What comes back then is lost, with all that is
-    // behind the lock.
-    let Some(mut yard) = home.lock(&YARD) else {
-        return;
-    };
-    // SAFETY: passed on to the caller.
-    unsafe { yard.put(chain, lines) };
+    for (place, chain) in PLACES.iter().zip(chains) {
+        if let Some(first) = NonNull::new(chain) {
+            // SAFETY: passed on to the caller.
+            unsafe { place.leave(first, lines) };
+            place.settle();
+        }
+    }
 }
 
-/// Changes what is wanted, if that is still so.
-fn change(from: u8, to: u8) -> bool {
-    // ORDERING: Relaxed, all. A wish on its own. The load spares a line that is seldom written.
-    WANTED.load(Ordering::Relaxed) == from
-        && WANTED
-            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+/// Takes in what was left at the gates while somebody else had the lock.
+pub(super) fn settle() {
+    PLACES.iter().for_each(Place::settle);
 }
 
-/// Whether somebody should call [`stock`]: true once, when the yard runs short. A load, as a rule.
+/// Whether somebody should call [`stock`]: true once, when a yard runs short. Two loads, as a rule.
 #[inline]
 pub(crate) fn is_short() -> bool {
-    change(YES, TOLD)
+    PLACES.iter().any(|place| place.change(YES, TOLD))
 }
 
-/// Adds a region if the yard is short of slabs. Its pages are there when this returns, huge ones where the system has
+/// Adds regions where yards are short of slabs. Their pages are there when this returns, huge ones where the system has
 /// them, so that nobody waits for them who builds a session.
 pub(super) fn stock() {
-    if !change(YES, COMING) && !change(TOLD, COMING) {
-        return;
-    }
-    if let Some(region) = Region::new() {
-        region.supply();
-        match HOME.get_or_init(Home::here).lock(&YARD) {
-            Some(mut yard) => yard.add(region),
-            None => region.discard(),
-        }
-    }
-    change(COMING, NO);
-}
-
-impl Region {
-    const LAYOUT: Layout = match Layout::from_size_align(REGION, REGION) {
-        Ok(layout) => layout,
-        Err(_) => unreachable!(),
-    };
-
-    fn new() -> Option<Self> {
-        // SAFETY: the size is not zero.
-        let start = NonNull::new(unsafe { alloc::alloc(Self::LAYOUT) })?;
-        Some(Self { start, free: ALL })
-    }
-
-    /// Has the system supply its pages.
-    fn supply(&self) {
-        // SAFETY: the region is ours, and nothing is in it. Advice, which may be refused.
-        #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
-        unsafe {
-            libc::madvise(self.start.as_ptr().cast(), REGION, libc::MADV_HUGEPAGE);
-        }
-        const PAGE: usize = 4096;
-        for page in 0..REGION / PAGE {
-            // SAFETY: within the region, which is ours alone.
-            unsafe { self.start.add(page * PAGE).write_volatile(0) };
-        }
-    }
-
-    fn discard(self) {
-        // SAFETY: allocated in `new`, and nothing in it is in use.
-        unsafe { alloc::dealloc(self.start.as_ptr(), Self::LAYOUT) }
+    for (number, place) in PLACES.iter().enumerate() {
+        place.stock(number);
     }
 }
 
-impl Yard {
-    pub(super) const fn new() -> Self {
+impl Place {
+    const fn new() -> Self {
         Self {
-            regions: Vec::new(),
-            open: [null_mut(); LINES + 1],
-            free: 0,
+            yard: Mutex::new(Yard::new()),
+            gate: AtomicPtr::new(null_mut()),
+            wanted: AtomicU8::new(NO),
         }
     }
 
-    fn add(&mut self, region: Region) {
-        let at = self.regions.partition_point(|r| r.start < region.start);
-        self.free += region.free.count_ones();
-        self.regions.insert(at, region);
+    /// The yard, unless somebody else is there for longer than is usual: who was suspended there, or did not come along
+    /// when the process forked.
+    fn enter(&self) -> Option<MutexGuard<'_, Yard>> {
+        for _ in 0..LOOKS {
+            match self.yard.try_lock() {
+                Ok(yard) => return Some(yard),
+                Err(std::sync::TryLockError::Poisoned(poison)) => return Some(poison.into_inner()),
+                Err(std::sync::TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
+        None
     }
 
-    /// The region that a block or slab is in.
-    fn region(&self, address: usize) -> Option<usize> {
-        let start = address & !(REGION - 1);
-        self.regions
-            .binary_search_by_key(&start, |region| region.start.addr().get())
-            .ok()
+    /// Changes what is wanted, if that is still so.
+    #[inline]
+    fn change(&self, from: u8, to: u8) -> bool {
+        // ORDERING: Relaxed, all. A wish on its own. The load spares a line that is seldom written.
+        self.wanted.load(Ordering::Relaxed) == from
+            && self
+                .wanted
+                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
-    /// A chain of so many blocks, or null if the allocator has no memory.
-    pub(super) fn take(&mut self, lines: usize, links: usize) -> *mut Block {
-        let mut chain = null_mut();
-        for _ in 0..links {
-            let Some(block) = self.take_one(lines) else {
-                // SAFETY: these were just taken.
-                unsafe { self.put(chain, lines) };
-                return null_mut();
+    fn take(&self, number: usize, lines: usize, links: usize) -> (*mut Block, usize) {
+        for _ in 0..2 {
+            let Some(mut yard) = self.enter() else {
+                break;
             };
-            // SAFETY: a block of the yard's is at least a line long, and was just taken.
-            unsafe { block.write(Block { next: chain }) };
-            chain = block.as_ptr();
-        }
-        chain
-    }
-
-    fn take_one(&mut self, lines: usize) -> Option<NonNull<Block>> {
-        if self.open[lines].is_null() {
-            self.open(lines)?;
-        }
-        // SAFETY: slabs in the lists are in use, and nobody else's: the yard is locked.
-        let slab = unsafe { &mut *self.open[lines] };
-        let block = match NonNull::new(slab.idle) {
-            Some(block) => {
-                // SAFETY: a block that came back is the slab's, and holds the next one's address.
-                slab.idle = unsafe { block.as_ref() }.next;
-                block
+            let cut = yard.cut(lines, links);
+            let (is_short, may_grow) = (yard.is_short(), yard.may_grow());
+            drop(yard);
+            if cut.len() > 0 {
+                if is_short && may_grow {
+                    self.change(NO, YES);
+                }
+                // SAFETY: just cut.
+                return (unsafe { cut.link(lines) }, cut.len());
             }
-            None => {
-                let offset = UNIT + slab.cut as usize * lines * UNIT;
-                slab.cut += 1;
-                // SAFETY: it has blocks left, so this one lies within it. From the region's pointer, not from the line's.
-                unsafe { self.memory(slab.into()).add(offset).cast() }
-            }
-        };
-        slab.out += 1;
-        if !slab.has_blocks() {
-            self.close(slab.into());
+            let Some(region) = may_grow.then(|| Region::new(number)).flatten() else {
+                break;
+            };
+            self.add(region);
         }
-        Some(block)
+        (null_mut(), 0)
     }
 
-    /// A slab as the region's memory.
-    fn memory(&self, slab: NonNull<Slab>) -> NonNull<u8> {
-        let address = slab.addr().get();
-        let region = self.region(address).map(|at| self.regions[at].start);
-        // SAFETY: a slab lies within its region.
-        region.map_or(slab.cast(), |start| unsafe {
-            start.add(address & (REGION - 1))
-        })
+    fn stock(&self, number: usize) {
+        if !self.change(YES, COMING) && !self.change(TOLD, COMING) {
+            return;
+        }
+        // It may have got enough back since.
+        let is_short = self.enter().is_some_and(|yard| yard.is_short());
+        if let Some(region) = is_short.then(|| Region::new(number)).flatten() {
+            // SAFETY: it is ours, and nothing is in it.
+            unsafe { Region::supply(region) };
+            self.add(region);
+        }
+        self.change(COMING, NO);
     }
 
-    /// Makes a free slab one of this size.
-    fn open(&mut self, lines: usize) -> Option<()> {
-        if self.free == 0 {
-            self.add(Region::new()?);
-        }
-        let region = self.regions.iter_mut().find(|region| region.free != 0)?;
-        let index = region.free.trailing_zeros();
-        region.free &= !(1 << index);
-        self.free -= 1;
-        // SAFETY: within the region, and free.
-        let slab = unsafe { region.start.add(index as usize * SLAB) }.cast::<Slab>();
-        // SAFETY: as above, and aligned.
-        unsafe {
-            slab.write(Slab {
-                next: null_mut(),
-                previous: null_mut(),
-                idle: null_mut(),
-                cut: 0,
-                out: 0,
-                lines: lines as u32,
-            });
-        }
-        self.list(slab);
-        Some(())
-    }
-
-    /// Puts a slab in front of those that have blocks left.
-    fn list(&mut self, slab: NonNull<Slab>) {
-        // SAFETY: a slab in use, and its neighbour to be; the yard is locked.
-        unsafe {
-            let lines = (*slab.as_ptr()).lines as usize;
-            let next = self.open[lines];
-            (*slab.as_ptr()).next = next;
-            (*slab.as_ptr()).previous = null_mut();
-            if !next.is_null() {
-                (*next).previous = slab.as_ptr();
-            }
-            self.open[lines] = slab.as_ptr();
-        }
-    }
-
-    /// Takes a slab out of those that have blocks left.
-    fn close(&mut self, slab: NonNull<Slab>) {
-        // SAFETY: a slab in use, and its neighbours; the yard is locked.
-        unsafe {
-            let Slab {
-                next,
-                previous,
-                lines,
-                ..
-            } = slab.read();
-            if !next.is_null() {
-                (*next).previous = previous;
-            }
-            if previous.is_null() {
-                self.open[lines as usize] = next;
-            } else {
-                (*previous).next = next;
+    /// Adds a region, if there is still need for it.
+    fn add(&self, region: NonNull<Region>) {
+        if let Some(mut yard) = self.enter() {
+            if yard.is_short() {
+                yard.add(region);
+                return;
             }
         }
+        // SAFETY: from `new`, and in no yard.
+        unsafe { Region::discard(region) };
     }
 
-    /// As [`put`].
+    /// Leaves a chain at the gate.
     ///
     /// # Safety
     ///
-    /// As there.
-    pub(super) unsafe fn put(&mut self, chain: *mut Block, lines: usize) {
-        let mut at = chain;
-        while let Some(block) = NonNull::new(at) {
-            // SAFETY: passed on to the caller.
-            at = unsafe { block.as_ref() }.next;
-            match self.region(block.addr().get()) {
-                Some(region) => self.put_back(region, block),
-                // SAFETY: passed on to the caller: not of a slab, so it is the allocator's.
-                None => unsafe { discard(block.cast(), layout(lines)) },
+    /// As for [`put`]; all of it is this yard's.
+    unsafe fn leave(&self, chain: NonNull<Block>, lines: usize) {
+        let returned = chain.cast::<Returned>().as_ptr();
+        // ORDERING: Relaxed; the compare-and-swap decides.
+        let mut more = self.gate.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: a block is at least a line long, and the caller's; its link stays.
+            unsafe {
+                (*returned).more = more;
+                (*returned).lines = lines;
+            }
+            // ORDERING: Release; partner: the Acquire in `settle`. The links, and all that was done with the blocks.
+            // Relaxed on failure: it is tried again.
+            match self.gate.compare_exchange_weak(
+                more,
+                returned,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(seen) => more = seen,
             }
         }
     }
 
-    /// Puts a block back into its slab, and the slab into its region, and the region into the allocator.
-    fn put_back(&mut self, at: usize, block: NonNull<Block>) {
-        let region = &mut self.regions[at];
-        let index = (block.addr().get() & (REGION - 1)) / SLAB;
-        // SAFETY: within the region.
-        let slab = unsafe { region.start.add(index * SLAB) }.cast::<Slab>();
-        // SAFETY: a block of it is out, so it is a slab in use. The yard is locked.
-        let header = unsafe { &mut *slab.as_ptr() };
-        debug_assert!(header.out > 0);
-        let listed = header.has_blocks();
-        header.out -= 1;
-        if header.out > 0 {
-            // SAFETY: the block is the slab's now.
-            unsafe { block.write(Block { next: header.idle }) };
-            header.idle = block.as_ptr();
-            if !listed {
-                self.list(slab);
+    /// Takes in what is at the gate, unless somebody else is there. What is left there then, the next one takes in.
+    fn settle(&self) {
+        // ORDERING: Relaxed; only a hint that there is nothing.
+        while !self.gate.load(Ordering::Relaxed).is_null() {
+            let Some(mut yard) = self.enter() else {
+                return;
+            };
+            // ORDERING: Acquire; partner: the Release in `leave`, all of which are one release sequence.
+            let mut at = self.gate.swap(null_mut(), Ordering::Acquire);
+            let mut vacant = null_mut();
+            while let Some(chain) = NonNull::new(at) {
+                // SAFETY: what is at the gate is ours, and of this yard.
+                unsafe {
+                    let Returned { more, lines, .. } = chain.read();
+                    (*chain.as_ptr()).more = null_mut();
+                    (*chain.as_ptr()).lines = 0;
+                    yard.put(chain.cast().as_ptr(), lines, &mut vacant);
+                    at = more;
+                }
             }
-            return;
-        }
-        region.free |= 1 << index;
-        let vacant = region.free == ALL;
-        self.free += 1;
-        if listed {
-            self.close(slab);
-        }
-        // One is kept, with what is free elsewhere: else it might go and come with every chain.
-        if vacant && self.free >= 2 * SLABS {
-            self.free -= SLABS;
-            self.regions.remove(at).discard();
+            drop(yard);
+            while let Some(region) = NonNull::new(vacant) {
+                // SAFETY: in no yard any more, and nothing of it is out.
+                unsafe {
+                    vacant = (*region.as_ptr()).next;
+                    Region::discard(region);
+                }
+            }
         }
     }
 }

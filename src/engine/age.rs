@@ -156,7 +156,7 @@ impl Age {
 }
 
 /// Births after the generation that they are compared with are thought possible up to so many generations.
-const SLACK: u16 = 1024;
+pub(crate) const SLACK: u16 = 1024;
 
 /// By how many generations a birth is older than this one, which is among the ring's newest; less than nothing if it is newer.
 ///

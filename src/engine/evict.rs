@@ -7,7 +7,7 @@ use crate::removal::RemovalCause;
 use crate::sync::atomic::Ordering;
 use crate::sync::{MODEL, fence_after_rmw, prefetch};
 
-use super::age::years;
+use super::age::{SLACK, years};
 use super::bitmap::RING;
 use super::bucket::{SLOTS, Word};
 use super::header::Raw;
@@ -324,7 +324,13 @@ impl Engine {
             many += i32::from(rank >= 0);
             oldest = oldest.max(rank);
         }
-        if self.newest_generation(shard) >= generation + RING {
+        let newest = self.newest_generation(shard);
+        if newest >= generation + RING {
+            if newest >= generation + u64::from(SLACK) {
+                // So slow that the young may look old. Whoever searches next finds the bit where it belongs now.
+                shard.age.note(bucket, generation);
+                return None;
+            }
             *passed |= self.rejuvenate_strays(shard, (bucket, generation), &words, *passed);
         }
         if oldest < 0 {

@@ -33,14 +33,15 @@ pub(crate) const MAX_PAYLOAD: usize = (1 << 24) - 1;
 /// that are between their increment and the check.
 const MAX_REFS: u32 = u32::MAX / 2;
 
-/// How many of the bits of a cache's number stand in the state word; the next seven stand in `len`. Together they tell
-/// eight million caches of one process apart, so that a session of one is nobody else's.
+/// How many of the bits of a cache's number stand in the state word; the next six stand in `len`. Together they tell
+/// four million caches of one process apart, so that a session of one is nobody else's.
 const OWNER_LOW_BITS: u32 = 16;
 const OWNER_SHIFT: u32 = 24;
-const OWNER_HIGH: u32 = 0x7f;
+const OWNER_HIGH: u32 = 0x3f;
 
-/// In `len`: extras stand behind the header.
+/// In `len`: extras stand behind the header; and the memory is [alone](blocks::Room).
 const EXTRAS: u32 = 1 << 31;
+const ALONE: u32 = 1 << 30;
 
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -50,7 +51,7 @@ pub(crate) struct Header {
     /// The link of the removed stack: written by the one who pushes, read by the one who takes the stack.
     pub(crate) next: AtomicPtr<Header>,
     refs: AtomicU32,
-    /// The payload's length (24 bits), the upper bits of its cache's number (7), and [`EXTRAS`].
+    /// The payload's length (24 bits), the upper bits of its cache's number (6), [`ALONE`] and [`EXTRAS`].
     len: u32,
     /// See [`scope`].
     scope: u64,
@@ -159,18 +160,19 @@ impl Raw {
         let front = extras.map_or(0, |_| size_of::<Extras>());
         let bytes = size_of::<Header>() + front + parts.name.len() + parts.payload.len();
         let layout = layout(bytes);
-        let memory = blocks::alloc(layout);
-        let Some(header) = NonNull::new(memory.cast::<Header>()) else {
+        let Some(room) = blocks::alloc(layout) else {
             return Err(Error::OutOfMemory {
                 bytes: layout.size(),
             });
         };
+        let (header, memory) = (room.at.cast::<Header>(), room.at.as_ptr());
         if memory.addr() >> super::bucket::ADDRESS_BITS != 0 {
             // SAFETY: allocated just above with this layout.
-            unsafe { blocks::free(header.cast(), layout) };
+            unsafe { blocks::free(room, layout) };
             return Err(Error::AddressSpace);
         }
-        let flag = if extras.is_some() { EXTRAS } else { 0 };
+        let mut flags = if extras.is_some() { EXTRAS } else { 0 };
+        flags |= if room.is_alone { ALONE } else { 0 };
         let owner = (parts.owner >> OWNER_LOW_BITS & OWNER_HIGH) << OWNER_SHIFT;
         // SAFETY: the memory is ours alone, large enough and aligned for a header, then for the extras (32 bytes at
         // offset 64 of a line), then for the bytes of name and payload, none of which overlap it.
@@ -181,7 +183,7 @@ impl Raw {
                 next: AtomicPtr::new(std::ptr::null_mut()),
                 refs: AtomicU32::new(1),
                 scope: scope(parts.id, parts.context),
-                len: parts.payload.len() as u32 | owner | flag,
+                len: parts.payload.len() as u32 | owner | flags,
                 alive: Alive::new(),
             });
             let mut at = memory.add(size_of::<Header>());
@@ -404,7 +406,9 @@ impl Raw {
         // SAFETY: the caller is alone with the memory.
         let layout = unsafe { self.layout() };
         // SAFETY: as above.
-        unsafe { self.header() }.alive.end();
+        let header = unsafe { self.header() };
+        let is_alone = header.len & ALONE != 0;
+        header.alive.end();
         let front = if MODEL {
             // The models leave header and memory where they are, so that a late reader finds the marker.
             size_of::<Header>()
@@ -415,8 +419,9 @@ impl Raw {
         unsafe {
             blocks::wipe(self.0.cast::<u8>().add(front), layout.size() - front);
         }
+        let at = self.0.cast();
         // SAFETY: allocated in `new` with the same layout, freed once.
-        unsafe { blocks::free(self.0.cast(), layout) };
+        unsafe { blocks::free(blocks::Room { at, is_alone }, layout) };
     }
 
     /// Asks for its lines, to be written to, without waiting for any but the header.

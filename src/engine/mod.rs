@@ -78,10 +78,22 @@ pub(crate) struct Plan {
 
 /// The keyed hash of a context's number and an id.
 pub(crate) enum Keyed {
-    Random(ahash::RandomState),
+    Random(ahash::RandomState, Spread),
     /// For models and tests that need ids to collide.
     #[cfg(any(refrain_loom, refrain_shuttle))]
     Fixed(fn(&SessionId) -> u64),
+}
+
+/// A secret odd number. What ids have in common, counters perhaps, differs from one context to the next by its multiples: no
+/// two contexts' ids meet but by chance.
+pub(crate) struct Spread(u64);
+
+impl Keyed {
+    pub(crate) fn random() -> Self {
+        let state = ahash::RandomState::new();
+        let spread = Spread(state.hash_one(0u64) | 1);
+        Self::Random(state, spread)
+    }
 }
 
 impl std::fmt::Debug for Keyed {
@@ -94,14 +106,14 @@ impl Keyed {
     #[inline]
     fn hash(&self, id: &SessionId, context: u32) -> u64 {
         match self {
-            Self::Random(state) => {
+            Self::Random(state, spread) => {
                 let mut hasher = state.build_hasher();
                 // As integers: bytes would have their number, always the same, hashed as well.
                 let [low, high] = id.halves();
-                // The scope as a part of them: two names that differ by it in just this way may as well be one place.
-                let scope = u128::from(header::scope(id, context));
+                // The scope as a part of them, behind a multiplication that takes no time beside the first half's.
+                let scope = header::scope(id, context).wrapping_mul(spread.0);
                 hasher.write_u128(low);
-                hasher.write_u128(high ^ scope << 64);
+                hasher.write_u128(high ^ u128::from(scope) << 64);
                 hasher.finish()
             }
             #[cfg(any(refrain_loom, refrain_shuttle))]

@@ -74,11 +74,11 @@ impl Engine {
         }
         if left.ended > 0 {
             shard.cells.end(cause, left.ended);
-            self.cells.budget.release(left.permit);
             if let Some(pile) = left.pile {
                 // SAFETY: alive under the guard; owed by the ends.
                 unsafe { self.push(shard, &pile, left.units) };
             }
+            self.cells.budget.release(left.permit);
             // ORDERING: SeqCst, behind read-modify-writes; partner: this same fence in another thread, as in `finish`.
             fence_after_rmw();
         }

@@ -20,7 +20,7 @@ fn layout(lines: usize) -> Layout {
 /// A block of the allocator's.
 fn fresh(lines: usize) -> *mut Block {
     // SAFETY: the layout's size is not zero.
-    let block = unsafe { alloc::alloc_zeroed(layout(lines)) };
+    let block = unsafe { std::alloc::alloc_zeroed(layout(lines)) };
     assert!(!block.is_null());
     block.cast()
 }
@@ -29,8 +29,13 @@ fn fresh(lines: usize) -> *mut Block {
 fn discard(lines: usize, blocks: impl IntoIterator<Item = *mut Block>) {
     for block in blocks {
         // SAFETY: all blocks here are `fresh` ones of so many lines, each discarded once.
-        unsafe { alloc::dealloc(block.cast(), layout(lines)) };
+        unsafe { std::alloc::dealloc(block.cast(), layout(lines)) };
     }
+}
+
+/// A block as who builds a session gets it.
+fn alloc(lines: usize) -> Room {
+    super::alloc(layout(lines)).unwrap()
 }
 
 /// The blocks of a chain.
@@ -145,11 +150,18 @@ fn chains_move_from_who_frees_to_who_allocates() {
     assert_eq!(SIZE.chains.value(), 0);
 }
 
-/// A block of the yard's, as [`super::alloc`] gets it where nothing is kept.
-fn cut(magazine: &Magazine, size: &Size, lines: usize) -> *mut Block {
-    std::iter::repeat_with(|| magazine.cut(size, lines))
-        .find(|block| !block.is_null())
-        .unwrap()
+/// A whole chain of the yard's.
+fn cut(lines: usize) -> *mut Block {
+    let mut whole = null_mut();
+    for _ in 0..LINKS_OF[lines] {
+        // Others may have the locks for a moment.
+        let one = std::iter::repeat_with(|| yard::take(lines, 1)).find(|cut| cut.1 == 1);
+        let block = one.unwrap().0;
+        // SAFETY: just taken.
+        unsafe { (*block).next = whole };
+        whole = block;
+    }
+    whole
 }
 
 #[test]
@@ -157,9 +169,11 @@ fn what_is_not_kept_is_cut_by_the_chain() {
     const LINES: usize = 40;
     static SIZE: Size = Size::new();
     let magazine = Magazine::new();
-    let mut all = vec![cut(&magazine, &SIZE, LINES)];
+    let cut = std::iter::repeat_with(|| magazine.cut(&SIZE, LINES)).find(|block| !block.is_null());
+    let mut all = vec![cut.unwrap()];
     all.extend(drain(&magazine, &SIZE, LINES));
-    assert_eq!(all.len(), LINKS_OF[LINES]);
+    assert!((1..=LINKS_OF[LINES]).contains(&all.len()));
+    assert!(USED.all().any(|lines| lines == LINES));
     for block in all {
         // SAFETY: a block of so many lines, of the yard's.
         unsafe {
@@ -176,22 +190,19 @@ fn what_nobody_wants_for_a_second_goes_by_halves() {
     let _alone = storing();
     let start = Instant::now();
     let mut tended = Tended::new(start);
-    let mut after = |millis| tended.let_go(&SIZES, start + Duration::from_millis(millis));
-    let size = &SIZES[LINES];
-    let store = |chains: usize| {
-        for _ in 0..chains {
-            let blocks = (0..LINKS_OF[LINES]).map(|_| fresh(LINES));
-            let link = |next: *mut Block, block: *mut Block| {
-                // SAFETY: a block, and ours.
-                unsafe { block.write(Block { next }) };
-                block
-            };
-            assert!(size.store(blocks.fold(null_mut(), link), LINES));
+    let mut after = |millis| {
+        if tended.is_due(start + Duration::from_millis(millis)) {
+            tended.let_go(&SIZES);
         }
     };
+    let size = &SIZES[LINES];
+    let store = |chains: usize| (0..chains).for_each(|_| assert!(size.store(cut(LINES), LINES)));
     let fetch = |chains: usize| {
         for _ in 0..chains {
-            discard(LINES, links(size.fetch(LINES)));
+            let chain = size.fetch(LINES);
+            assert_eq!(links(chain).len(), LINKS_OF[LINES]);
+            // SAFETY: a whole chain of the yard's.
+            unsafe { yard::put(chain, LINES) };
         }
     };
     store(9);
@@ -251,10 +262,10 @@ fn the_depot_has_a_bound_and_a_size_that_nobody_builds_gives_way() {
     let _alone = storing();
     let fill = |lines: usize| {
         let blocks = 2 * DEPOT as usize / (lines * UNIT);
-        let all: Vec<_> = (0..blocks).map(|_| super::alloc(layout(lines))).collect();
-        for block in all {
+        let all: Vec<_> = (0..blocks).map(|_| alloc(lines)).collect();
+        for room in all {
             // SAFETY: from `alloc`, with this layout; not used any more.
-            unsafe { free(NonNull::new(block).unwrap(), layout(lines)) };
+            unsafe { free(room, layout(lines)) };
             // Other threads may be at it, with a chain each that they are just putting there.
             assert!(HELD.value() < DEPOT + DEPOT / 8);
         }
@@ -292,12 +303,13 @@ fn larger_ones_and_those_of_threads_without_a_number_are_not_kept() {
             let is_numbered = thread_number().is_some();
             there.wait();
             assert_eq!(kept(layout(5)).is_some(), KEEPS && is_numbered);
-            let memory = NonNull::new(super::alloc(layout(5))).unwrap();
+            let room = alloc(5);
+            assert!(is_numbered || room.is_alone);
             // SAFETY: a block of five lines; then as `free` wants it.
             unsafe {
-                memory.write_bytes(0xff, 5 * UNIT);
-                memory.write_bytes(0, 5 * UNIT);
-                super::free(memory, layout(5));
+                room.at.write_bytes(0xff, 5 * UNIT);
+                room.at.write_bytes(0, 5 * UNIT);
+                free(room, layout(5));
             }
             usize::from(!is_numbered)
         };
@@ -314,20 +326,21 @@ fn no_block_is_anybodys_twice() {
     const STEPS: u64 = if cfg!(miri) { 40 } else { 20_000 };
     const AT_A_TIME: usize = 400;
     let _alone = storing();
-    // Address, lines, and what is in it.
-    let held: Mutex<Vec<(NonNull<u64>, usize, u64)>> = Mutex::default();
-    struct Shared<'a>(&'a Mutex<Vec<(NonNull<u64>, usize, u64)>>);
+    // The block, its lines, and what is in it.
+    type Held = (Room, usize, u64);
+    let held: Mutex<Vec<Held>> = Mutex::default();
+    struct Shared<'a>(&'a Mutex<Vec<Held>>);
     // SAFETY: a block in the list is its finder's alone.
     unsafe impl Sync for Shared<'_> {}
     let shared = Shared(&held);
-    let check = |(block, lines, mark): (NonNull<u64>, usize, u64)| {
+    let check = |(room, lines, mark): Held| {
         for word in 0..lines * UNIT / 8 {
             // SAFETY: the block is so long, and the caller's alone.
-            let there = unsafe { block.add(word).replace(0) };
+            let there = unsafe { room.at.cast::<u64>().add(word).replace(0) };
             assert_eq!(there, mark, "word {word} of {lines} lines");
         }
         // SAFETY: from `alloc`, with this layout, and zeros again.
-        unsafe { super::free(block.cast(), layout(lines)) };
+        unsafe { free(room, layout(lines)) };
     };
     let work = |thread: u64| {
         let Shared(held) = &shared;
@@ -346,13 +359,18 @@ fn no_block_is_anybodys_twice() {
             drop(list);
             // Few sizes, with short chains, which go through the depot often; and one that is not kept.
             let lines = [40, 50, LINES, LINES + 4][(chance >> 1) as usize % 4];
-            let block = NonNull::new(super::alloc(layout(lines)).cast::<u64>()).unwrap();
+            let room = alloc(lines);
             let mark = thread << 32 | step | 1 << 63;
             for word in 0..lines * UNIT / 8 {
                 // SAFETY: the block is so long, and this thread's alone.
-                unsafe { block.add(word).write(mark) };
+                unsafe { room.at.cast::<u64>().add(word).write(mark) };
             }
-            held.lock().unwrap().push((block, lines, mark));
+            held.lock().unwrap().push((room, lines, mark));
+            // Now and then a cache ends.
+            if step % 1000 == 0 {
+                relinquish();
+                tend();
+            }
         }
     };
     thread::scope(|scope| {

@@ -34,13 +34,12 @@ fn nothing_is_left_but_zeros_behind_the_first_word() {
             let layout = unsafe { raw.layout() };
             // SAFETY: as above; it is not used any more.
             unsafe { raw.release() };
-            let Some(again) = NonNull::new(blocks::alloc(layout)) else {
-                panic!("no memory");
-            };
+            let again = blocks::alloc(layout).unwrap();
             if keeps() {
-                assert_eq!(again.addr().get(), address, "the last one is the next one");
+                let at = again.at;
+                assert_eq!(at.addr().get(), address, "the last one is the next one");
                 // SAFETY: a block of that layout, all of which was written when it was wiped, or has been since.
-                let bytes = unsafe { std::slice::from_raw_parts(again.as_ptr(), layout.size()) };
+                let bytes = unsafe { std::slice::from_raw_parts(at.as_ptr(), layout.size()) };
                 let first = bytes.iter().skip(8).position(|&byte| byte != 0);
                 assert_eq!(first, None, "{payload} bytes, {name} of a name");
                 seen += 1;
