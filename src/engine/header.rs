@@ -160,19 +160,16 @@ impl Raw {
         let front = extras.map_or(0, |_| size_of::<Extras>());
         let bytes = size_of::<Header>() + front + parts.name.len() + parts.payload.len();
         let layout = layout(bytes);
-        let Some(room) = blocks::alloc(layout) else {
-            return Err(Error::OutOfMemory {
-                bytes: layout.size(),
-            });
-        };
+        let bytes = layout.size();
+        let room = blocks::alloc(layout).ok_or(Error::OutOfMemory { bytes })?;
         let (header, memory) = (room.at.cast::<Header>(), room.at.as_ptr());
         if memory.addr() >> super::bucket::ADDRESS_BITS != 0 {
             // SAFETY: allocated just above with this layout.
             unsafe { blocks::free(room, layout) };
             return Err(Error::AddressSpace);
         }
-        let mut flags = if extras.is_some() { EXTRAS } else { 0 };
-        flags |= if room.is_alone { ALONE } else { 0 };
+        let flags = [(EXTRAS, extras.is_some()), (ALONE, room.is_alone)];
+        let flags: u32 = flags.iter().map(|&(flag, set)| flag * u32::from(set)).sum();
         let owner = (parts.owner >> OWNER_LOW_BITS & OWNER_HIGH) << OWNER_SHIFT;
         // SAFETY: the memory is ours alone, large enough and aligned for a header, then for the extras (32 bytes at
         // offset 64 of a line), then for the bytes of name and payload, none of which overlap it.

@@ -24,11 +24,11 @@ fn where_somebody_is_at_it_nobody_waits() {
     // SAFETY: just taken.
     unsafe { PLACE.leave(NonNull::new(chain).unwrap(), LINES) };
     thread::scope(|scope| scope.spawn(|| PLACE.settle()).join().unwrap());
-    assert!(!PLACE.gate.load(Ordering::Relaxed).is_null());
+    assert!(!is_empty());
     assert_eq!(held.out(), 3 * LINES);
     drop(held);
     PLACE.settle();
-    assert!(PLACE.gate.load(Ordering::Relaxed).is_null());
+    assert!(is_empty());
     assert_eq!(PLACE.enter().unwrap().out(), 0);
 }
 
