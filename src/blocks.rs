@@ -8,9 +8,8 @@
 //!
 //! ```text
 //! session freed --> magazine of the thread --chain--> depot --chain--> magazine of the thread --> session built
-//!                                            |  ^
-//!                                            v  |
-//!                                            yard: slabs, of regions, of the allocator
+//!                            |                          |                         ^
+//!                            +------ too much ----------+------> yard ------------+
 //! ```
 
 #[cfg(not(any(refrain_loom, refrain_shuttle)))]

@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Rig, assert_settled, context, id, number, secs, session};
-use refrain::{Added, ContextId, Error, NotCached, RemovalCause, Session, SessionCache};
+use refrain::{Added, ContextId, Error, NotCached, RemovalCause, Session, SessionCache, SessionId};
 
 const STALE: Added = Added::NotCached(NotCached::Stale);
 
@@ -274,4 +274,27 @@ fn contexts_are_bounded_and_only_idle_ones_are_given_up() {
     rig.advance(secs(1));
     assert_eq!(rig.cache.len(), 2);
     assert_settled(&rig.cache.stats());
+}
+
+/// Ids that an application counts: what they have in common must not bring those of different contexts together.
+#[test]
+fn ids_that_count_do_not_meet_in_many_contexts() {
+    const CONTEXTS: u64 = 200;
+    const IDS: u64 = 200;
+    let rig = Rig::new((2 * CONTEXTS * IDS) as usize);
+    for width in [4, 8] {
+        for begin in [0, 16, 24] {
+            for n in 0..CONTEXTS {
+                let context = context(&rig.cache, &format!("{n}"));
+                for count in 0..IDS {
+                    let mut bytes = [7; 32];
+                    bytes[begin..begin + width].copy_from_slice(&count.to_le_bytes()[..width]);
+                    let session = Session::new(&context, SessionId::from(bytes), b"x").unwrap();
+                    assert_eq!(rig.cache.add(session), Added::Inserted);
+                }
+            }
+            assert_eq!(rig.cache.clear() as u64, CONTEXTS * IDS);
+            rig.cache.settle();
+        }
+    }
 }

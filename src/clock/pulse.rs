@@ -29,7 +29,9 @@ impl Pulse {
 
     /// Whether the system was asked less than a millisecond before the counter showed `at`. Who hears so sees what it said.
     ///
-    /// A counter that has gone back, as another processor's may, or that of a machine that has slept, says no.
+    /// A counter that has gone back, as another processor's may, or that of a machine that has slept, says no. Processors whose
+    /// counters differ by more than that, which a system does not use as its own clock either, may take a time for recent that is
+    /// older by the difference.
     #[inline]
     pub(super) fn is_recent(&self, at: u64) -> bool {
         // ORDERING: Acquire; partner: the Release in `note`.
