@@ -7,9 +7,9 @@ use super::{Block, LINES};
 use crate::budget::UNIT;
 
 /// Bytes of a region, and what it is aligned to: a huge page of x86-64 and aarch64.
-pub(super) const REGION: usize = 2 << 20;
-pub(super) const SLAB: usize = 32 << 10;
-pub(super) const SLABS: u32 = (REGION / SLAB) as u32;
+const REGION: usize = 2 << 20;
+const SLAB: usize = 32 << 10;
+const SLABS: u32 = (REGION / SLAB) as u32;
 
 /// In front of a slab's blocks.
 const FRONT: usize = 2 * UNIT;
@@ -20,17 +20,99 @@ const ALL: Free = Free::MAX;
 const _: () = assert!(ALL.count_ones() == SLABS);
 
 /// Regions may be so many bytes more than one and a half times what is out.
-pub(super) const SPARE: usize = 4 << 20;
+const SPARE: usize = 4 << 20;
 
 /// So many free slabs are enough: half a megabyte.
-pub(super) const ENOUGH: u32 = SLABS / 4;
+const ENOUGH: u32 = SLABS / 4;
+
+/// What stands first in a slab's line and a region's: its neighbours in a list.
+#[repr(C)]
+struct Links {
+    next: *mut Links,
+    previous: *mut Links,
+}
+
+impl Links {
+    const NONE: Self = Self {
+        next: null_mut(),
+        previous: null_mut(),
+    };
+}
+
+/// A list of slabs or of regions, by the first.
+pub(super) struct List(*mut Links);
+
+impl List {
+    pub(super) const NEW: Self = Self(null_mut());
+
+    fn is_empty(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Puts one in front.
+    ///
+    /// # Safety
+    ///
+    /// It is there, and in no list; the list is the caller's, or its yard locked.
+    unsafe fn push(&mut self, one: *mut Links) {
+        // SAFETY: passed on to the caller, as for all that are in the list.
+        unsafe {
+            one.write(Links {
+                next: self.0,
+                previous: null_mut(),
+            });
+            if !self.0.is_null() {
+                (*self.0).previous = one;
+            }
+        }
+        self.0 = one;
+    }
+
+    /// Takes one out.
+    ///
+    /// # Safety
+    ///
+    /// It is in this list; which is the caller's, or its yard locked.
+    unsafe fn remove(&mut self, one: *mut Links) {
+        // SAFETY: passed on to the caller, as for all that are in the list.
+        unsafe {
+            let Links { next, previous } = one.read();
+            if !next.is_null() {
+                (*next).previous = previous;
+            }
+            if previous.is_null() {
+                self.0 = next;
+            } else {
+                (*previous).next = next;
+            }
+        }
+    }
+
+    /// Gives all of its regions back to the allocator. Returns how many they were.
+    ///
+    /// # Safety
+    ///
+    /// They are the caller's, from no yard any more, and nothing of them is out.
+    pub(super) unsafe fn discard(self) -> usize {
+        let mut count = 0;
+        let mut at = self.0;
+        while let Some(region) = NonNull::new(at) {
+            // SAFETY: passed on to the caller.
+            unsafe {
+                at = region.as_ref().next;
+                Region::discard(region.cast());
+            }
+            count += 1;
+        }
+        count
+    }
+}
 
 /// The first line of a region.
 #[repr(C, align(64))]
 pub(super) struct Region {
-    /// Its neighbours among those of its yard that have free slabs; of one that is given away, the next such.
-    pub(super) next: *mut Region,
-    previous: *mut Region,
+    /// Among those of its yard that have free slabs; or among those that are given away.
+    links: Links,
     free: Free,
     /// The number of its yard; never changes.
     pub(super) yard: usize,
@@ -39,9 +121,8 @@ pub(super) struct Region {
 /// The second line of a slab that is in use.
 #[repr(C, align(64))]
 struct Slab {
-    /// Its neighbours among the slabs of its size that have blocks left.
-    next: *mut Slab,
-    previous: *mut Slab,
+    /// Among the slabs of its size that have blocks left.
+    links: Links,
     /// Blocks that have come back.
     idle: *mut Block,
     /// How many have been cut off it, and how many of these are out.
@@ -75,8 +156,7 @@ impl Region {
         // SAFETY: large enough, aligned, and ours.
         unsafe {
             region.write(Self {
-                next: null_mut(),
-                previous: null_mut(),
+                links: Links::NONE,
                 free: ALL,
                 yard,
             });
@@ -115,10 +195,10 @@ impl Region {
 
 /// Slabs and regions.
 pub(super) struct Yard {
-    /// The first of the regions that have free slabs.
-    regions: *mut Region,
-    /// For each size, the first of the slabs that have blocks left.
-    open: [*mut Slab; LINES + 1],
+    /// The regions that have free slabs.
+    regions: List,
+    /// For each size, the slabs that have blocks left.
+    open: [List; LINES + 1],
     /// Slabs of all regions, and those that are free.
     slabs: u32,
     free: u32,
@@ -164,8 +244,8 @@ impl Cut {
 impl Yard {
     pub(super) const fn new() -> Self {
         Self {
-            regions: null_mut(),
-            open: [null_mut(); LINES + 1],
+            regions: List::NEW,
+            open: [List::NEW; LINES + 1],
             slabs: 0,
             free: 0,
             out: 0,
@@ -196,7 +276,7 @@ impl Yard {
         self.slabs += SLABS;
         self.free += SLABS;
         // SAFETY: it is ours now, and in no list.
-        unsafe { self.list_region(region.as_ptr()) };
+        unsafe { self.regions.push(region.as_ptr().cast()) };
     }
 
     /// Cuts off at most so many blocks: those that came back first, and then some that lie side by side.
@@ -208,10 +288,10 @@ impl Yard {
             freshes: 0,
         };
         while cut.len() < links && cut.freshes == 0 {
-            if self.open[lines].is_null() && !self.open_one(lines) {
+            if self.open[lines].is_empty() && !self.open_one(lines) {
                 break;
             }
-            let slab = self.open[lines];
+            let slab = self.open[lines].0.cast::<Slab>();
             let before = cut.len();
             // SAFETY: slabs in the lists are in use, and nobody else's: the yard is locked. Blocks that came back hold the
             // next one's address, and what is cut off lies within the slab.
@@ -233,7 +313,7 @@ impl Yard {
                 (*slab).out += taken as u32;
                 self.out += taken * lines;
                 if !Slab::has_blocks(slab) {
-                    self.unlist(slab);
+                    self.open[lines].remove(slab.cast());
                 }
             }
         }
@@ -242,28 +322,27 @@ impl Yard {
 
     /// Makes a free slab one of this size; false if there is none.
     fn open_one(&mut self, lines: usize) -> bool {
-        let region = self.regions;
-        if region.is_null() {
+        if self.regions.is_empty() {
             return false;
         }
+        let region = self.regions.0.cast::<Region>();
         // SAFETY: a region in the list is there, and has a free slab; the yard is locked.
         unsafe {
             let index = (*region).free.trailing_zeros();
             (*region).free &= !(1 << index);
             self.free -= 1;
             if (*region).free == 0 {
-                self.unlist_region(region);
+                self.regions.remove(region.cast());
             }
             let slab = slab_of(region, index as usize);
             slab.write(Slab {
-                next: null_mut(),
-                previous: null_mut(),
+                links: Links::NONE,
                 idle: null_mut(),
                 cut: 0,
                 out: 0,
                 lines: lines as u32,
             });
-            self.list(slab);
+            self.open[lines].push(slab.cast());
         }
         true
     }
@@ -274,7 +353,7 @@ impl Yard {
     /// # Safety
     ///
     /// The chain's blocks are so many lines long, from this yard, out, and not used any more.
-    pub(super) unsafe fn put(&mut self, chain: *mut Block, lines: usize, vacant: &mut *mut Region) {
+    pub(super) unsafe fn put(&mut self, chain: *mut Block, lines: usize, vacant: &mut List) {
         let mut at = chain;
         while let Some(block) = NonNull::new(at) {
             // SAFETY: passed on to the caller. A block of the slab is out, so slab and region are in use.
@@ -291,11 +370,11 @@ impl Yard {
                     block.write(Block { next: (*slab).idle });
                     (*slab).idle = block.as_ptr();
                     if !was_listed {
-                        self.list(slab);
+                        self.open[lines].push(slab.cast());
                     }
                 } else {
                     if was_listed {
-                        self.unlist(slab);
+                        self.open[lines].remove(slab.cast());
                     }
                     self.free_slab(region, index, vacant);
                 }
@@ -306,95 +385,19 @@ impl Yard {
     /// # Safety
     ///
     /// The slab is of this yard, in use, in no list, and none of its blocks is out.
-    unsafe fn free_slab(&mut self, region: *mut Region, index: usize, vacant: &mut *mut Region) {
+    unsafe fn free_slab(&mut self, region: *mut Region, index: usize, vacant: &mut List) {
         // SAFETY: passed on to the caller; the yard is locked.
         unsafe {
             if (*region).free == 0 {
-                self.list_region(region);
+                self.regions.push(region.cast());
             }
             (*region).free |= 1 << index;
             self.free += 1;
             if (*region).free == ALL && self.free >= 2 * SLABS {
-                self.unlist_region(region);
+                self.regions.remove(region.cast());
                 self.slabs -= SLABS;
                 self.free -= SLABS;
-                (*region).next = *vacant;
-                *vacant = region;
-            }
-        }
-    }
-
-    /// Puts a slab in front of those that have blocks left.
-    ///
-    /// # Safety
-    ///
-    /// It is in use, of this yard, and not among them.
-    unsafe fn list(&mut self, slab: *mut Slab) {
-        // SAFETY: passed on to the caller; the yard is locked.
-        unsafe {
-            let first = &mut self.open[(*slab).lines as usize];
-            (*slab).next = *first;
-            (*slab).previous = null_mut();
-            if !first.is_null() {
-                (**first).previous = slab;
-            }
-            *first = slab;
-        }
-    }
-
-    /// Takes a slab out of those that have blocks left.
-    ///
-    /// # Safety
-    ///
-    /// It is in use, of this yard, and among them.
-    unsafe fn unlist(&mut self, slab: *mut Slab) {
-        // SAFETY: passed on to the caller; the yard is locked.
-        unsafe {
-            let (next, previous) = ((*slab).next, (*slab).previous);
-            if !next.is_null() {
-                (*next).previous = previous;
-            }
-            if previous.is_null() {
-                self.open[(*slab).lines as usize] = next;
-            } else {
-                (*previous).next = next;
-            }
-        }
-    }
-
-    /// As [`list`](Self::list), a region among those that have free slabs.
-    ///
-    /// # Safety
-    ///
-    /// It is of this yard, and not among them.
-    unsafe fn list_region(&mut self, region: *mut Region) {
-        // SAFETY: passed on to the caller; the yard is locked.
-        unsafe {
-            (*region).next = self.regions;
-            (*region).previous = null_mut();
-            if !self.regions.is_null() {
-                (*self.regions).previous = region;
-            }
-        }
-        self.regions = region;
-    }
-
-    /// As [`unlist`](Self::unlist).
-    ///
-    /// # Safety
-    ///
-    /// It is among those that have free slabs.
-    unsafe fn unlist_region(&mut self, region: *mut Region) {
-        // SAFETY: passed on to the caller; the yard is locked.
-        unsafe {
-            let (next, previous) = ((*region).next, (*region).previous);
-            if !next.is_null() {
-                (*next).previous = previous;
-            }
-            if previous.is_null() {
-                self.regions = next;
-            } else {
-                (*previous).next = next;
+                vacant.push(region.cast());
             }
         }
     }

@@ -20,7 +20,7 @@
 use std::ptr::{NonNull, null_mut};
 
 use super::Block;
-use super::slabs::{Region, Yard, region_of};
+use super::slabs::{List, Region, Yard, region_of};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use crate::sync::{Mutex, MutexGuard, thread_number};
 
@@ -229,7 +229,7 @@ impl Place {
             };
             // ORDERING: Acquire; partner: the Release in `leave`, all of which are one release sequence.
             let mut at = self.gate.swap(null_mut(), Ordering::Acquire);
-            let mut vacant = null_mut();
+            let mut vacant = List::NEW;
             while let Some(chain) = NonNull::new(at) {
                 // SAFETY: what is at the gate is ours, and of this yard.
                 unsafe {
@@ -241,13 +241,8 @@ impl Place {
                 }
             }
             drop(yard);
-            while let Some(region) = NonNull::new(vacant) {
-                // SAFETY: in no yard any more, and nothing of it is out.
-                unsafe {
-                    vacant = (*region.as_ptr()).next;
-                    Region::discard(region);
-                }
-            }
+            // SAFETY: in no yard any more, and nothing of them is out.
+            unsafe { vacant.discard() };
         }
     }
 }

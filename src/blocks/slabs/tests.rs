@@ -35,30 +35,19 @@ fn put(yard: &mut Yard, blocks: &[*mut Block], lines: usize) -> usize {
         unsafe { block.write(Block { next }) };
         block
     };
-    let mut vacant = null_mut();
+    let mut vacant = List::NEW;
     // SAFETY: taken from this yard, as so many lines, and put back once.
     unsafe { yard.put(blocks.iter().fold(null_mut(), link), lines, &mut vacant) };
-    discard(vacant)
-}
-
-fn discard(mut regions: *mut Region) -> usize {
-    let mut count = 0;
-    while let Some(region) = NonNull::new(regions) {
-        // SAFETY: given away by a yard, with the next one's address.
-        unsafe {
-            regions = (*region.as_ptr()).next;
-            Region::discard(region);
-        }
-        count += 1;
-    }
-    count
+    // SAFETY: given away by the yard.
+    unsafe { vacant.discard() }
 }
 
 /// The end of a yard that has got everything back: one region is left.
 fn close_down(yard: Yard) {
-    assert!(yard.open.iter().all(|slab| slab.is_null()));
+    assert!(yard.open.iter().all(|slab| slab.is_empty()));
     assert_eq!((yard.slabs, yard.free, yard.out), (SLABS, SLABS, 0));
-    assert_eq!(discard(yard.regions), 1);
+    // SAFETY: nothing of it is out, and nobody uses the yard again.
+    assert_eq!(unsafe { yard.regions.discard() }, 1);
 }
 
 fn blocks_of(lines: usize) -> usize {
@@ -126,11 +115,11 @@ fn a_slab_that_is_free_again_is_one_for_any_size() {
 fn a_full_slab_is_not_looked_at_until_something_comes_back() {
     let mut yard = Yard::new();
     let blocks = take(&mut yard, 64, blocks_of(64));
-    assert!(yard.open[64].is_null());
+    assert!(yard.open[64].is_empty());
     let (one, rest) = blocks.split_first().unwrap();
     put(&mut yard, &[*one], 64);
     assert_eq!(take(&mut yard, 64, 1), [*one]);
-    assert!(yard.open[64].is_null());
+    assert!(yard.open[64].is_empty());
     // Three slabs, of which the middle one goes, in the list of those that have blocks.
     let more = take(&mut yard, 64, 2 * blocks_of(64));
     let [first, last] = [&more[..1], &more[more.len() - 1..]];
@@ -140,7 +129,7 @@ fn a_full_slab_is_not_looked_at_until_something_comes_back() {
     put(&mut yard, rest, 64);
     let again = take(&mut yard, 64, 2);
     assert!(again.iter().all(|block| more.contains(block)));
-    assert!(yard.open[64].is_null());
+    assert!(yard.open[64].is_empty());
     put(&mut yard, &more, 64);
     close_down(yard);
 }
@@ -150,7 +139,7 @@ fn regions_that_are_free_go_back_but_for_one() {
     let mut yard = Yard::new();
     let blocks = take(&mut yard, 64, 3 * SLABS as usize * blocks_of(64));
     assert_eq!((yard.slabs, yard.free), (3 * SLABS, 0));
-    assert!(yard.regions.is_null());
+    assert!(yard.regions.is_empty());
     // In an order that empties them all at the end.
     let (odd, even): (Vec<_>, Vec<_>) = blocks
         .iter()
